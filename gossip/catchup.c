@@ -1,0 +1,103 @@
+/* Who joins late, comes back, or is two exchanges behind takes the newest mixed state of the most
+ * advanced live neighbour and goes on from there. */
+#include <stdio.h>
+#include <string.h>
+
+#include "gossip/state.h"
+
+static link_t *most_advanced(gossip_t *g)
+{
+    link_t *best = NULL;
+    for (size_t k = 0; k < g->link_count; k++) {
+        link_t *link = &g->links[k];
+        bool speaks = link->announced && is_live(g, link->peer) &&
+                      g->now - link->announced_ms < g->config.suspect_ms + g->config.announce_ms;
+        if (speaks && link->said.state > 0 && (!best || link->said.state > best->said.state))
+            best = link;
+    }
+    return best;
+}
+
+/* Nothing to take: everybody else begins, too. */
+static bool may_begin(const gossip_t *g)
+{
+    bool all = true, any = false;
+    for (size_t k = 0; k < g->link_count; k++) {
+        any |= g->links[k].announced;
+        all &= g->links[k].announced || !is_live(g, g->links[k].peer);
+    }
+    return all || (any && g->now - g->started_ms >= 3 * g->config.announce_ms);
+}
+
+static void take(gossip_t *g)
+{
+    char text[64];
+    g->catching = false;
+    g->state.open = false;
+    uint32_t r = (uint32_t)g->state.id.number;
+    if (g->phase == PHASE_JOIN ? r < g->mixed_exchange : r < g->exchange)
+        return;
+    memcpy(g->mixed, g->state.data, g->bytes);
+    g->mixed_exchange = r;
+    g->exchange = r + 1;
+    g->joined = r + 1;
+    memset(g->missed, 0, g->bitset);
+    g->report.exchange = r;
+    snprintf(text, sizeof text, "took its state of exchange %u", r);
+    act_note(g, GOSSIP_NOTE_CAUGHT_UP, g->state.source, r, text);
+    exchange_begin(g);
+}
+
+bool catchup_advance(gossip_t *g)
+{
+    if (g->phase > PHASE_EXCHANGE) {
+        g->catching = false;
+        return false;
+    }
+    if (g->catching && g->state.whole && g->state.open) {
+        take(g);
+        return true;
+    }
+    if (g->catching && is_live(g, g->state.source) && !g->state.refused && g->state.asks < 4)
+        return false;
+    g->catching = false;
+    link_t *best = most_advanced(g);
+    bool behind =
+        best && (g->phase == PHASE_JOIN ? best->said.state > g->mixed_exchange
+                                        : best->said.exchange >= (uint64_t)g->exchange + 2 &&
+                                              best->said.state >= g->exchange);
+    if (behind) {
+        g->catching = true;
+        g->state.open = g->state.whole = g->state.refused = g->state.pulled = false;
+        g->state.source = best->peer;
+        g->state.asks = g->state.outstanding = 0;
+        g->state.progress_ms = INT64_MIN / 2;
+        return false;
+    }
+    if (g->phase != PHASE_JOIN || !may_begin(g))
+        return false;
+    exchange_begin(g);
+    return true;
+}
+
+void catchup_chunk(gossip_t *g, size_t from, const wire_chunk_t *chunk)
+{
+    if (!g->catching || g->state.source != from) {
+        count(g, GOSSIP_COUNT_CHUNKS_STALE);
+        return;
+    }
+    hash_t digest;
+    memcpy(digest.bytes, chunk->digest, HASH_BYTES);
+    bool same = g->state.open && object_equal(&g->state.id, &chunk->object) &&
+                !memcmp(digest.bytes, g->state.digest.bytes, HASH_BYTES);
+    if (!same) {
+        uint32_t outstanding = g->state.outstanding;
+        assembly_open(&g->state, &chunk->object, &digest, chunk->size);
+        g->state.pulled = true;
+        g->state.outstanding = outstanding;
+    }
+    chunk_result_t result = assembly_add(g, &g->state, chunk);
+    count(g, result == CHUNK_DUPLICATE ? GOSSIP_COUNT_CHUNKS_DUPLICATE
+             : result == CHUNK_BAD     ? GOSSIP_COUNT_FRAMES_BAD
+                                       : GOSSIP_COUNT_CHUNKS_IN);
+}

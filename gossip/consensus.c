@@ -1,0 +1,168 @@
+/* The certificate: for each exchange the largest distance over any edge, who took part, whether
+ * anyone trained or missed a model, all merged from neighbour to neighbour. What is said of
+ * exchange e is complete `reach` exchanges later, so that all peers see the same number at the same
+ * exchange and decide alike. Who misses a model marks all exchanges that the missing header might
+ * have told of as MISSING, and the mark travels as fast as the news would have. */
+#include <math.h>
+#include <string.h>
+
+#include "gossip/state.h"
+
+size_t certificate_reach(const gossip_t *g)
+{
+    if (g->link_count == 0)
+        return 0;
+    size_t dead = 0;
+    for (size_t p = 0; p < g->config.peers; p++)
+        dead += !is_live(g, p);
+    if (dead == 0 || g->config.diameter <= 1) /* of a full graph nothing but a full one is left */
+        return g->config.diameter;
+    size_t reach = g->config.peers - dead > 1 ? g->config.peers - dead - 1 : 1;
+    if (reach < g->config.diameter)
+        reach = g->config.diameter;
+    return reach + 2 <= g->certificate_count ? reach : g->certificate_count - 2;
+}
+
+certificate_t *certificate_at(gossip_t *g, uint32_t exchange)
+{
+    certificate_t *c = &g->certificates[exchange % g->certificate_count];
+    if (c->exchange > exchange)
+        return NULL;
+    if (c->exchange < exchange) {
+        c->exchange = exchange;
+        c->edge = 0;
+        c->flags = 0;
+        memset(c->present, 0, g->bitset);
+    }
+    return c;
+}
+
+size_t certificate_pack(gossip_t *g, uint32_t exchange, uint8_t *bytes, uint64_t *first)
+{
+    size_t window = certificate_reach(g) + 2;
+    if (window > g->certificate_count)
+        window = g->certificate_count;
+    uint32_t from = exchange > window ? exchange - (uint32_t)window : 1;
+    size_t entries = exchange - from;
+    uint8_t *flags = bytes + 8 * entries, *present = flags + entries;
+    for (size_t i = 0; i < entries; i++) {
+        const certificate_t *c = &g->certificates[(from + i) % g->certificate_count];
+        bool known = c->exchange == from + i;
+        wire_put_double(bytes + 8 * i, known ? c->edge : 0);
+        flags[i] = known ? c->flags : 0;
+        memset(present + i * g->bitset, 0, g->bitset);
+        if (known)
+            memcpy(present + i * g->bitset, c->present, g->bitset);
+    }
+    *first = from;
+    return entries;
+}
+
+void certificate_merge(gossip_t *g, const wire_chunk_t *chunk)
+{
+    for (size_t i = 0; i < chunk->flags.size; i++) {
+        certificate_t *c = certificate_at(g, (uint32_t)(chunk->first + i));
+        if (!c)
+            continue;
+        c->edge = fmax(c->edge, wire_get_double(chunk->edges.bytes + 8 * i));
+        c->flags |= chunk->flags.bytes[i];
+        for (size_t b = 0; b < g->bitset; b++)
+            c->present[b] |= chunk->present.bytes[i * g->bitset + b];
+    }
+}
+
+void certificate_mixed(gossip_t *g, uint32_t exchange, double edge, uint8_t flags,
+                       const uint8_t *heard)
+{
+    certificate_t *c = certificate_at(g, exchange);
+    if (!c)
+        return;
+    c->edge = fmax(c->edge, edge);
+    c->flags |= flags;
+    for (size_t b = 0; b < g->bitset; b++)
+        c->present[b] |= heard[b];
+    if (flags & CERT_MISSING)
+        for (size_t i = 0; i < g->certificate_count; i++)
+            if (g->certificates[i].exchange && g->certificates[i].exchange < exchange)
+                g->certificates[i].flags |= CERT_MISSING;
+}
+
+static uint32_t members_of(const gossip_t *g, const uint8_t *set)
+{
+    uint32_t n = 0;
+    for (size_t p = 0; p < g->config.peers; p++)
+        n += bit_get(set, p);
+    return n;
+}
+
+/* Called after the mix of `exchange`: is an earlier one certified by now? */
+bool consensus_decide(gossip_t *g, uint32_t exchange)
+{
+    size_t reach = certificate_reach(g);
+    g->report.bound = -1;
+    g->report.live = 0;
+    if (exchange <= reach)
+        return false;
+    uint32_t e = exchange - (uint32_t)reach;
+    const certificate_t *c = &g->certificates[e % g->certificate_count];
+    if (c->exchange != e || e < g->joined)
+        return false;
+    double bound = (double)reach * c->edge;
+    if (!(c->flags & CERT_MISSING) && isfinite(bound))
+        g->report.bound = bound;
+    g->report.live = members_of(g, c->present);
+    if (g->untrained_at != e) {
+        bool next = g->untrained_at + 1 == e;
+        g->untrained = c->flags & CERT_TRAINED ? 0 : next ? g->untrained + 1 : 1;
+        g->untrained_at = e;
+    }
+    bool close = !(c->flags & (CERT_TRAINED | CERT_MISSING)) && isfinite(bound) &&
+                 bound <= g->config.consensus_distance;
+    bool enough = g->untrained >= 1 && g->untrained + reach >= g->config.consensus_rounds_max;
+    if (!close && !enough)
+        return false;
+    for (size_t k = 0; k < g->link_count; k++) { /* others were earlier: theirs counts */
+        const link_t *link = &g->links[k];
+        if (link->announced && is_live(g, link->peer) && link->said.decided &&
+            link->said.decided != e)
+            return false;
+    }
+    g->decided = e;
+    g->bound = g->report.bound;
+    bool known = !(c->flags & CERT_MISSING); /* else all who live may have taken part */
+    for (size_t p = 0; p < g->config.peers; p++)
+        if (is_live(g, p) &&
+            (bit_get(c->present, p) || p == g->config.self || (!known && g->members[p].heard)))
+            bit_set(g->present, p);
+    return true;
+}
+
+/* A neighbour is in a later phase: its decision is mine. Of two the earlier one counts; a peer that
+ * somebody saw die is in no set. Whoever is in the midst of an exchange that the neighbour has
+ * mixed ends it first (the models are still served) and decides by itself, so that what the lowest
+ * peer adopts does not hang on who hears of the decision how early. */
+void consensus_follow(gossip_t *g, const wire_announce_t *said)
+{
+    if (g->phase == PHASE_SERVE || g->phase == PHASE_FINISHED)
+        return;
+    bool amid = g->phase == PHASE_PUBLISH || g->phase == PHASE_EXCHANGE;
+    if (amid && g->mixed_exchange < said->state)
+        return;
+    if (!g->decided || said->decided < g->decided) {
+        g->decided = (uint32_t)said->decided;
+        g->bound = said->bound;
+        memcpy(g->present, said->present.bytes, g->bitset);
+        if (g->mixed_exchange < g->decided) /* I took no part in it */
+            bit_clear(g->present, g->config.self);
+        for (size_t p = 0; p < g->config.peers; p++)
+            if (!is_live(g, p))
+                bit_clear(g->present, p);
+    } else if (said->decided == g->decided) {
+        for (size_t b = 0; b < g->bitset; b++)
+            g->present[b] &= said->present.bytes[b];
+    }
+    g->report.bound = g->bound;
+    g->report.live = members_of(g, g->present);
+    if (g->phase != PHASE_ADOPT)
+        adopt_begin(g);
+}

@@ -1,0 +1,302 @@
+/* One exchange: publish, hear, mix. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "gossip/mix.h"
+#include "gossip/state.h"
+
+void exchange_over(gossip_t *g)
+{
+    if (g->over_told)
+        return;
+    g->over_told = true;
+    gossip_action_t *action = act(g, GOSSIP_ACT_TRAINED);
+    action->round = g->mixed_exchange;
+    action->values = g->mixed;
+    action->report = g->report;
+}
+
+void exchange_begin(gossip_t *g)
+{
+    uint32_t e = g->exchange;
+    g->announce_due = true;
+    g->began_ms = g->now;
+    if (e <= g->last_training) {
+        g->phase = PHASE_TRAIN;
+        gossip_action_t *action = act(g, GOSSIP_ACT_TRAIN);
+        action->round = e;
+        action->values = g->mixed;
+        action->report = g->report;
+        return;
+    }
+    exchange_over(g);
+    if (!g->consensus_told)
+        act_note(g, GOSSIP_NOTE_PHASE, g->config.self, e, "consensus");
+    g->consensus_told = true;
+    memcpy(g->own[e & 1], g->mixed, g->bytes);
+    g->own_exchange[e & 1] = 0;
+    g->own_trained[e & 1] = false;
+    g->publish_wait_ms = g->now;
+    g->phase = PHASE_PUBLISH;
+}
+
+void exchange_model(gossip_t *g, const gossip_event_t *event)
+{
+    uint32_t e = g->exchange;
+    if (g->phase != PHASE_TRAIN || event->round != e) /* late: caught up meanwhile */
+        return;
+    /* A model that diverged is refused by every neighbour: what was mixed last stands in for it. */
+    bool sound = gossip_values_ok(event->values, &g->config.table);
+    memcpy(g->own[e & 1], sound ? event->values : g->mixed, g->bytes);
+    g->own_exchange[e & 1] = 0;
+    g->own_trained[e & 1] = true;
+    g->publish_wait_ms = g->now;
+    g->phase = PHASE_PUBLISH;
+    g->announce_due = true;
+}
+
+void exchange_end_training(gossip_t *g, uint32_t last)
+{
+    if (last >= g->last_training)
+        return;
+    g->last_training = last;
+    g->announce_due = true;
+}
+
+/* Has a model of `exchange`, or will have one. */
+static bool takes_part(const gossip_t *g, const link_t *link, uint32_t exchange)
+{
+    const wire_announce_t *said = &link->said;
+    return is_live(g, link->peer) && link->announced &&
+           (said->newest == exchange || said->previous == exchange ||
+            (said->publishes != 0 && said->publishes <= exchange));
+}
+
+static bool slot_is(const link_t *link, uint32_t exchange)
+{
+    const assembly_t *slot = &link->slot[exchange & 1];
+    return slot->open && slot->id.number == exchange;
+}
+
+bool exchange_waits(const gossip_t *g, const link_t *link)
+{
+    const assembly_t *slot = &link->slot[g->exchange & 1];
+    if (!link->in_graph)
+        return false;
+    if (slot_is(link, g->exchange) && (slot->whole || slot->refused))
+        return false;
+    return takes_part(g, link, g->exchange);
+}
+
+static void publish(gossip_t *g)
+{
+    uint32_t e = g->exchange, at = e & 1;
+    g->reach = g->samples;
+    for (size_t k = 0; k < g->link_count; k++) {
+        link_t *link = &g->links[k];
+        link->in_graph = takes_part(g, link, e);
+        link->counted = link->said.samples;
+        if (link->in_graph)
+            g->reach += link->said.samples;
+    }
+    g->own_exchange[at] = e;
+    g->own_reach[at] = g->reach;
+    g->own_digest[at] = object_digest(g->own_parts[at], g->own[at], g->bytes);
+    g->own_entries[at] = certificate_pack(g, e, g->own_head[at], &g->own_first[at]);
+    g->published_ms = g->now;
+    g->deadline_ms = deadline_at(g);
+    g->phase = PHASE_EXCHANGE;
+    g->announce_due = true;
+    if (g->link_count == 0)
+        return;
+    wire_chunk_t chunk = {.object = {.type = WIRE_MODEL,
+                                     .origin = g->config.self,
+                                     .incarnation = g->members[g->config.self].status.incarnation,
+                                     .number = e}};
+    for (uint32_t i = 0; i < object_chunks(g->bytes); i++) {
+        chunk.index = i;
+        chunk_send(g, GOSSIP_DATA, 0, &chunk, (const uint8_t *)g->own[at], g->own_parts[at]);
+    }
+}
+
+static bool publish_advance(gossip_t *g)
+{
+    bool patient =
+        g->config.start_wait_ms < 0 || g->now - g->publish_wait_ms < g->config.start_wait_ms;
+    for (size_t k = 0; k < g->link_count; k++)
+        if (patient && !g->links[k].announced && is_live(g, g->links[k].peer))
+            return false;
+    publish(g);
+    return true;
+}
+
+/* The models at hand in ascending peer order, oneself among them. Returns how many. */
+static size_t gather(gossip_t *g, gossip_part_t *parts, uint64_t *samples, uint64_t *reach,
+                     size_t *self)
+{
+    uint32_t e = g->exchange, at = e & 1;
+    size_t n = 0;
+    bool placed = false;
+    for (size_t k = 0; k <= g->link_count; k++) {
+        link_t *link = k < g->link_count ? &g->links[k] : NULL;
+        if (!placed && (!link || link->peer > g->config.self)) {
+            *self = n;
+            parts[n].values = g->own[at];
+            samples[n] = g->samples;
+            reach[n++] = g->reach;
+            placed = true;
+        }
+        if (!link)
+            break;
+        /* Another n than S was made with would take weight that is not there. */
+        bool here = slot_is(link, e) && link->slot[at].whole && link->samples[at] == link->counted;
+        link->missed_last = link->in_graph && !here;
+        if (!link->in_graph || link->missed_last)
+            continue;
+        parts[n].values = (const float *)(const void *)link->slot[at].data;
+        samples[n] = link->samples[at];
+        reach[n++] = link->reach[at];
+    }
+    return n;
+}
+
+/* Notes who is missing, learns delays; returns how many live ones are missing. */
+static uint32_t account(gossip_t *g, uint8_t *heard, uint8_t *flags)
+{
+    uint32_t at = g->exchange & 1, missing = 0;
+    memset(heard, 0, g->bitset);
+    memset(g->missed, 0, g->bitset);
+    bit_set(heard, g->config.self);
+    *flags = g->own_trained[at] ? CERT_TRAINED : 0;
+    for (size_t k = 0; k < g->link_count; k++) {
+        link_t *link = &g->links[k];
+        if (!link->in_graph) { /* live all the same: what it knows did not get through */
+            if (is_live(g, link->peer))
+                *flags |= CERT_MISSING;
+            continue;
+        }
+        if (!link->missed_last) {
+            bit_set(heard, link->peer);
+            if (link->trained[at])
+                *flags |= CERT_TRAINED;
+            deadline_observe(link, link->arrived_ms[at] - g->began_ms);
+            continue;
+        }
+        missing++;
+        bit_set(g->missed, link->peer);
+        if (!is_live(g, link->peer))
+            continue;
+        *flags |= CERT_MISSING;
+        count(g, GOSSIP_COUNT_MISSING);
+        deadline_observe(link, 2 * (g->now - g->began_ms));
+        act_note(g, GOSSIP_NOTE_LATE, link->peer, g->exchange, "its weight went to oneself");
+    }
+    return missing;
+}
+
+static void mix(gossip_t *g)
+{
+    uint32_t e = g->exchange, at = e & 1;
+    size_t room = g->link_count + 1, self = 0;
+    gossip_part_t *parts = xcalloc(room, sizeof *parts);
+    uint64_t *samples = xcalloc(room, sizeof *samples), *reach = xcalloc(room, sizeof *reach);
+    double *weights = xcalloc(room, sizeof *weights);
+    uint8_t *heard = xcalloc(g->bitset, 1), flags = 0;
+    size_t n = gather(g, parts, samples, reach, &self);
+    uint32_t missing = account(g, heard, &flags);
+    gossip_weights(weights, samples, reach, n, self);
+    double distance = 0;
+    for (size_t k = 0; k < n; k++) {
+        parts[k].weight = weights[k];
+        if (k != self)
+            distance =
+                fmax(distance, gossip_distance(g->own[at], parts[k].values, &g->config.table));
+    }
+    gossip_mix(g->mixed, parts, n, &g->config.table);
+    g->mixed_exchange = e;
+    g->mixes++;
+    certificate_mixed(g, e, distance, flags, heard);
+    g->report.exchange = e;
+    g->report.heard = (uint32_t)n - 1;
+    g->report.missing = missing;
+    g->report.distance = distance;
+    g->report.wait_ms = g->now - g->publish_wait_ms;
+    free(parts);
+    free(samples);
+    free(reach);
+    free(weights);
+    free(heard);
+}
+
+bool exchange_advance(gossip_t *g)
+{
+    if (g->phase == PHASE_PUBLISH)
+        return publish_advance(g);
+    if (g->phase != PHASE_EXCHANGE)
+        return false;
+    if (g->now < g->deadline_ms)
+        for (size_t k = 0; k < g->link_count; k++)
+            if (exchange_waits(g, &g->links[k]))
+                return false;
+    mix(g);
+    uint32_t e = g->exchange++;
+    if (consensus_decide(g, e)) {
+        adopt_begin(g);
+        return true;
+    }
+    for (size_t k = 0; k < g->link_count && g->phase < PHASE_ADOPT; k++)
+        if (g->links[k].announced && g->links[k].said.decided && is_live(g, g->links[k].peer))
+            consensus_follow(g, &g->links[k].said);
+    if (g->phase < PHASE_ADOPT)
+        exchange_begin(g);
+    return true;
+}
+
+/* A chunk of a neighbour's own model, pushed or asked for. Bounds of single fields were checked. */
+void exchange_chunk(gossip_t *g, size_t from, const wire_chunk_t *chunk)
+{
+    link_t *link = link_of(g, from);
+    uint64_t number = chunk->object.number;
+    uint32_t at = (uint32_t)number & 1;
+    assembly_t *slot = &link->slot[at];
+    if (g->phase >= PHASE_ADOPT || number < g->exchange || number > (uint64_t)g->exchange + 1) {
+        count(g, GOSSIP_COUNT_CHUNKS_STALE);
+        return;
+    }
+    bool same = slot->open && object_equal(&slot->id, &chunk->object);
+    if (same && (memcmp(slot->digest.bytes, chunk->digest, HASH_BYTES) != 0 ||
+                 link->samples[at] != chunk->samples || link->reach[at] != chunk->reach ||
+                 link->trained[at] != chunk->trained)) {
+        count(g, GOSSIP_COUNT_FRAMES_BAD);
+        return;
+    }
+    if (!same) {
+        hash_t digest;
+        memcpy(digest.bytes, chunk->digest, HASH_BYTES);
+        bool pulled = slot->pulled && slot->id.number == number;
+        uint32_t outstanding = slot->outstanding;
+        assembly_open(slot, &chunk->object, &digest, chunk->size);
+        slot->pulled = pulled;
+        slot->outstanding = pulled ? outstanding : 0;
+        link->samples[at] = chunk->samples;
+        link->reach[at] = chunk->reach;
+        link->trained[at] = chunk->trained;
+    }
+    chunk_result_t result = assembly_add(g, slot, chunk);
+    if (result == CHUNK_DUPLICATE)
+        count(g, GOSSIP_COUNT_CHUNKS_DUPLICATE);
+    if (result == CHUNK_BAD)
+        count(g, GOSSIP_COUNT_FRAMES_BAD);
+    if (result != CHUNK_NEW && result != CHUNK_WHOLE)
+        return;
+    count(g, GOSSIP_COUNT_CHUNKS_IN);
+    if (chunk->index == 0) {
+        certificate_merge(g, chunk);
+        if (chunk->missed.size && number == (uint64_t)g->mixed_exchange + 1 &&
+            bit_get(chunk->missed.bytes, g->config.self) != link->missed_last)
+            g->report.drifted++;
+    }
+    if (result == CHUNK_WHOLE)
+        link->arrived_ms[at] = g->now;
+}

@@ -1,0 +1,252 @@
+/* gossip/gossip.h: the protocol as a pure step function.
+ *
+ *   gossip_step(state, event, actions)
+ *
+ * No socket, no clock, no random source, no thread: time comes with the event, what is to be done
+ * goes out as actions. The same function runs under ZeroMQ (gossip/net.h) and under the simulator
+ * (gossip/sim.h). docs/protocol.md has the messages as a grammar and the timers.
+ *
+ * A run, seen by one peer:
+ *   START -> TRAIN(1) -> MODEL(1) -> [exchange 1: publish, hear, mix] -> TRAIN(2) -> ... ->
+ * MODEL(R)
+ *   -> [exchange R] -> [consensus exchanges R+1 ..: publish the mixed model, hear, mix, until the
+ *   certified distance is small] -> [adopt the lowest live peer's weights] -> ESTIMATE ->
+ *   STATISTICS -> (lowest live peer only: MERGE -> MERGED) -> CONSENSUS -> serve repair until all
+ *   live peers have it -> FINISHED.
+ * Exchanges are numbered on; one is a training exchange for a peer that trained ahead of it and a
+ * consensus exchange for one that did not, so peers that end their training a round apart still
+ * exchange. */
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/hash.h"
+
+enum {
+    GOSSIP_PEERS_MAX = 4096,
+    GOSSIP_NAME_MAX = 32, /* with its zero byte; [A-Za-z0-9_.-] */
+    GOSSIP_SECTIONS_MAX = 12,
+    GOSSIP_CHUNK_BYTES = 256 * 1024,  /* payload of a data chunk at most */
+    GOSSIP_CONTROL_BYTES = 16 * 1024, /* a control frame at most */
+    GOSSIP_RECORD_BYTES = 16 * 1024 * 1024,
+    GOSSIP_FLOATS_MAX = 64 * 1024 * 1024
+};
+
+/* -- The model as gossip sees it: segments of one float32 buffer. -- */
+
+typedef enum { GOSSIP_WEIGHTS, GOSSIP_MEAN, GOSSIP_VARIANCE } gossip_segment_kind_t;
+
+typedef struct {
+    char name[96];              /* for messages and codecs: "conv1.weight" */
+    gossip_segment_kind_t kind; /* MEAN, VARIANCE: a BatchNorm's running statistics */
+    size_t offset, count;       /* elements in the buffer; segments are dense and in order */
+    size_t rows;                /* output channels, for codecs per row */
+    int group;                  /* pairs a MEAN with its VARIANCE; -1 otherwise */
+} gossip_segment_t;
+
+typedef struct {
+    gossip_segment_t *segments; /* (count), not owned */
+    size_t count;
+    size_t floats; /* sum of counts */
+} gossip_table_t;
+
+/* -- Configuration -- */
+
+typedef enum {
+    GOSSIP_DEADLINE_NONE,
+    GOSSIP_DEADLINE_ADAPTIVE,
+    GOSSIP_DEADLINE_FIXED
+} gossip_deadline_t;
+typedef enum { GOSSIP_WEIGHTS_SAMPLES, GOSSIP_WEIGHTS_EQUAL } gossip_weighting_t;
+
+/* One section of the federation hash: what all members must agree on. The hash of all sections is
+ * the federation's identity; the short digests say which section differs. */
+typedef struct {
+    char name[16]; /* "model", "classes", "seed", "topology", ... */
+    uint8_t digest[8];
+} gossip_section_t;
+
+typedef struct {
+    gossip_section_t sections[GOSSIP_SECTIONS_MAX];
+    size_t section_count;
+    const char *const *names; /* (peers) in configuration order, unique; not owned */
+    size_t peers;
+    size_t self;                /* my index */
+    const uint32_t *neighbours; /* (neighbour_count) indices, ascending, without self; not owned */
+    size_t neighbour_count;
+    size_t diameter; /* of the configured graph */
+    gossip_table_t table;
+    gossip_weighting_t weighting;
+    uint64_t samples;     /* n_i >= 1 */
+    uint64_t incarnation; /* rises with every start of this peer: wall-clock milliseconds */
+    uint32_t rounds;      /* training rounds */
+    uint32_t first_round; /* 1, or the round after the checkpoint that is resumed */
+    bool rejoin;          /* take the state of the neighbours before training */
+    gossip_deadline_t deadline;
+    int64_t deadline_floor_ms, deadline_ceiling_ms; /* ADAPTIVE; FIXED uses the ceiling */
+    double deadline_k;                              /* median + k MAD */
+    int64_t announce_ms;         /* how often control announcements go out without a change; 1000 */
+    int64_t suspect_ms, dead_ms; /* silence: 4,000 and 24,000 on a LAN. Shorter notices a crash
+                                  * sooner and drops a peer on a stalled machine sooner */
+    int64_t start_wait_ms;       /* how long a peer never heard of is waited for; < 0 for ever */
+    double consensus_distance;   /* 1e-4 */
+    uint32_t consensus_rounds_max;
+} gossip_config_t;
+
+/* -- Events: what happens to a peer -- */
+
+typedef enum {
+    GOSSIP_CONTROL,      /* publish: announcement to all who listen */
+    GOSSIP_DATA,         /* publish: a chunk of a model */
+    GOSSIP_REPAIR_ASK,   /* to one peer: please send these chunks */
+    GOSSIP_REPAIR_ANSWER /* to one peer: a chunk, or "gone, newest is r" */
+} gossip_channel_t;
+
+typedef enum {
+    GOSSIP_EV_START,      /* once, with values = the first state (drawn, init or checkpoint) */
+    GOSSIP_EV_TICK,       /* a time asked for by WAKE has come (or any other moment) */
+    GOSSIP_EV_FRAME,      /* bytes from a peer: nothing in them is trusted */
+    GOSSIP_EV_MODEL,      /* from the node: its trained model of `round` */
+    GOSSIP_EV_STATISTICS, /* from the node: its estimate on the adopted weights, as a record */
+    GOSSIP_EV_MERGED, /* from the node of the lowest live peer: whole state, statistics merged */
+    GOSSIP_EV_END_TRAINING, /* from the node: time limit; the round in work is its last */
+    GOSSIP_EV_LEAVE         /* from the node: say goodbye, then FINISHED */
+} gossip_event_kind_t;
+
+typedef struct {
+    gossip_event_kind_t kind;
+    int64_t now_ms;       /* never falls */
+    uint32_t round;       /* MODEL */
+    const float *values;  /* START, MODEL, MERGED: (table.floats), copied */
+    const uint8_t *bytes; /* FRAME, STATISTICS: copied if kept */
+    size_t size;
+    size_t from;              /* FRAME: the peer whose socket it came from */
+    gossip_channel_t channel; /* FRAME */
+} gossip_event_t;
+
+/* -- Actions: what a peer wants done -- */
+
+typedef enum {
+    GOSSIP_ACT_SEND,    /* bytes to a channel (to peer `to` for REPAIR_*) */
+    GOSSIP_ACT_WAKE,    /* TICK me at `at_ms`, the latest WAKE counts */
+    GOSSIP_ACT_TRAIN,   /* to the node: train `round` from `values`, then MODEL. `report` is of the
+                         * exchange before (round-1; all zero ahead of the first) */
+    GOSSIP_ACT_TRAINED, /* to the node: training is over, `report` is of the last training exchange,
+                         * `values` its mixed model; nothing is expected in return */
+    GOSSIP_ACT_ESTIMATE,  /* to the node: estimate BatchNorm statistics on `values`, then STATISTICS
+                           */
+    GOSSIP_ACT_MERGE,     /* to the node: merge `records` in their order, apply, then MERGED */
+    GOSSIP_ACT_CONSENSUS, /* to the node: `values` is the consensus, `digest` its digest, `report`
+                           */
+    GOSSIP_ACT_FINISHED,  /* to the node: all live peers are done, nothing more will come */
+    GOSSIP_ACT_NOTE       /* to the log and the screen: `note` about peer `peer` */
+} gossip_action_kind_t;
+
+typedef enum {
+    GOSSIP_NOTE_SEEN,    /* first heard of */
+    GOSSIP_NOTE_SUSPECT, /* silent for suspect_ms */
+    GOSSIP_NOTE_DEAD,    /* agreed dead: leaves the graph */
+    GOSSIP_NOTE_BACK,    /* heard again, or a new incarnation */
+    GOSSIP_NOTE_LEFT,    /* said goodbye */
+    GOSSIP_NOTE_LATE,    /* its model missed the deadline of `round`: its weight went to oneself */
+    GOSSIP_NOTE_REFUSED, /* another federation: `text` names the sections that differ */
+    GOSSIP_NOTE_CAUGHT_UP, /* took the state of `peer` at `round` */
+    GOSSIP_NOTE_PHASE      /* `text` says what begins: "consensus", "adopt", "serve" */
+} gossip_note_t;
+
+typedef struct {
+    uint32_t exchange;       /* its number; 0 when none was yet */
+    uint32_t heard, missing; /* neighbours whose models were mixed, and not */
+    double distance;         /* largest ||x_i - x_j|| / ||x_i|| over the heard neighbours, weights
+                              * only (no statistics), ahead of mixing */
+    double bound;            /* diameter x the largest of these over all edges, < 0 unknown */
+    int64_t wait_ms;         /* from MODEL to the mix */
+    uint32_t live;           /* peers of the present set, myself included; 0 unknown */
+    uint32_t drifted;        /* times a model was missing at one end only, as far as known */
+} gossip_report_t;
+
+typedef struct {
+    size_t peer;
+    const uint8_t *bytes;
+    size_t size;
+} gossip_record_t;
+
+typedef struct {
+    gossip_action_kind_t kind;
+    gossip_channel_t channel; /* SEND */
+    size_t to;                /* SEND on REPAIR_* */
+    uint8_t *bytes;           /* SEND: owned by the action list */
+    size_t size;
+    int64_t at_ms;          /* WAKE */
+    uint32_t round;         /* TRAIN, NOTE */
+    const float *values;    /* TRAIN, TRAINED, ESTIMATE, CONSENSUS: owned by the state, good until
+                             * the event that answers it */
+    gossip_report_t report; /* TRAIN, TRAINED, CONSENSUS */
+    double step_s; /* to the node: seconds that the step which made it took, mixing included; filled
+                    * in by the transport */
+    hash_t digest; /* CONSENSUS: SHA-256 of the float buffer */
+    const gossip_record_t *records; /* MERGE: (record_count), in peer order, owned by the state */
+    size_t record_count;
+    gossip_note_t note; /* NOTE */
+    size_t peer;        /* NOTE */
+    char text[160];     /* NOTE: for people */
+} gossip_action_t;
+
+typedef struct {
+    gossip_action_t *items;
+    size_t count, capacity;
+} gossip_actions_t;
+
+/* Frees what the actions own and empties the list (its memory is kept for the next step). */
+void gossip_actions_clear(gossip_actions_t *actions);
+void gossip_actions_free(gossip_actions_t *actions);
+
+/* -- The state -- */
+
+typedef struct gossip_s gossip_t;
+
+/* Copies what it needs of `config`. ERR_CONFIG, ERR_MEMORY. */
+err_t gossip_new(gossip_t **gossip, const gossip_config_t *config);
+void gossip_destroy(gossip_t **gossip);
+
+/* Appends to `actions`. Never fails: bad frames raise counters. */
+void gossip_step(gossip_t *gossip, const gossip_event_t *event, gossip_actions_t *actions);
+
+/* -- Looking in, for screens, logs and tests -- */
+
+typedef enum {
+    GOSSIP_UNSEEN,
+    GOSSIP_ALIVE,
+    GOSSIP_SUSPECTED,
+    GOSSIP_DEAD,
+    GOSSIP_GONE
+} gossip_life_t;
+
+typedef struct {
+    uint32_t exchange;       /* in work */
+    bool waiting;            /* for models of this exchange */
+    const char *phase;       /* "train", "exchange", "consensus", "adopt", "serve", "finished" */
+    size_t waited_for[8];    /* the first neighbours that are waited for */
+    size_t waited_for_count; /* all of them */
+} gossip_status_t;
+void gossip_status(const gossip_t *gossip, gossip_status_t *status);
+gossip_life_t gossip_life(const gossip_t *gossip, size_t peer);
+
+typedef enum {
+    GOSSIP_COUNT_FRAMES_IN,
+    GOSSIP_COUNT_FRAMES_BAD,     /* not decodable, or a field out of bounds */
+    GOSSIP_COUNT_FRAMES_FOREIGN, /* another federation, unknown sender, wrong author */
+    GOSSIP_COUNT_CHUNKS_IN,
+    GOSSIP_COUNT_CHUNKS_DUPLICATE,
+    GOSSIP_COUNT_CHUNKS_STALE,   /* outside the window of rounds */
+    GOSSIP_COUNT_MODELS_REFUSED, /* NaN, Inf, or a wrong digest: the whole model */
+    GOSSIP_COUNT_REPAIRS_ASKED,
+    GOSSIP_COUNT_REPAIRS_SERVED,
+    GOSSIP_COUNT_REPAIRS_GONE,
+    GOSSIP_COUNT_MISSING, /* models that missed a deadline */
+    GOSSIP_COUNTERS
+} gossip_counter_t;
+uint64_t gossip_counter(const gossip_t *gossip, gossip_counter_t counter);
+const char *gossip_counter_name(gossip_counter_t counter);

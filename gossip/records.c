@@ -1,0 +1,126 @@
+/* Records: offered in announcements, pulled hop by hop from whoever offers them. At most one of a
+ * kind and origin is kept, the newest. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "gossip/state.h"
+
+record_t *record_find(gossip_t *g, wire_kind_t kind, size_t origin)
+{
+    for (size_t r = 0; r < g->record_count; r++)
+        if (g->records[r].assembly.id.kind == kind && g->records[r].assembly.id.origin == origin)
+            return &g->records[r];
+    return NULL;
+}
+
+static void drop(gossip_t *g, record_t *record)
+{
+    g->records_bytes -= record->memory;
+    assembly_free(&record->assembly);
+    *record = g->records[--g->record_count];
+}
+
+static record_t *add(gossip_t *g, const wire_object_t *id, const hash_t *digest, uint64_t size)
+{
+    if (g->record_count == g->record_capacity) {
+        g->record_capacity = g->record_capacity ? 2 * g->record_capacity : 16;
+        g->records = xrealloc(g->records, g->record_capacity, sizeof *g->records);
+    }
+    record_t *record = &g->records[g->record_count];
+    if (!assembly_init(&record->assembly, size, id->kind == WIRE_ADOPT))
+        return NULL;
+    g->record_count++;
+    record->memory = size;
+    g->records_bytes += size;
+    assembly_open(&record->assembly, id, digest, size);
+    record->assembly.progress_ms = INT64_MIN / 2;
+    return record;
+}
+
+static bool size_ok(const gossip_t *g, uint64_t kind, uint64_t size)
+{
+    switch (kind) {
+    case WIRE_ADOPT:
+        return size == g->bytes;
+    case WIRE_STATISTICS:
+        return size >= HASH_BYTES && size <= GOSSIP_RECORD_BYTES;
+    case WIRE_FINAL:
+        return size >= WIRE_LEAD_BYTES && size <= g->bytes + 8192;
+    default:
+        return false;
+    }
+}
+
+void record_offer(gossip_t *g, size_t from, const wire_offer_t *offer)
+{
+    const wire_object_t *id = &offer->object;
+    if (id->origin >= g->config.peers || id->incarnation < 1 || id->incarnation > WIRE_COUNT_MAX ||
+        id->number > UINT32_MAX - 8 || !size_ok(g, id->kind, offer->size)) {
+        count(g, GOSSIP_COUNT_FRAMES_BAD);
+        return;
+    }
+    if (id->origin == g->config.self || g->phase == PHASE_FINISHED)
+        return;
+    record_t *record = record_find(g, (wire_kind_t)id->kind, (size_t)id->origin);
+    if (record) {
+        assembly_t *assembly = &record->assembly;
+        if (object_equal(&assembly->id, id)) {
+            bool stalled = g->now - assembly->progress_ms > 2 * REPAIR_MS ||
+                           !is_live(g, assembly->source) || assembly->asks > 1;
+            if (!assembly->whole && stalled)
+                assembly->source = from;
+            return;
+        }
+        bool newer =
+            id->incarnation > assembly->id.incarnation ||
+            (id->incarnation == assembly->id.incarnation && id->number > assembly->id.number);
+        /* What the node is merging stays; so does a final that is whole. */
+        if (!newer || (g->merging && id->kind == WIRE_STATISTICS) ||
+            (assembly->whole && id->kind == WIRE_FINAL))
+            return;
+        drop(g, record);
+    }
+    if (g->records_bytes + offer->size > (uint64_t)RECORDS_BYTES_MAX + 4 * g->bytes)
+        return;
+    record = add(g, id, &offer->digest, offer->size);
+    if (record)
+        record->assembly.source = from;
+}
+
+void record_own(gossip_t *g, wire_kind_t kind, uint32_t version, const void *bytes, size_t size)
+{
+    record_t *record = record_find(g, kind, g->config.self);
+    if (record)
+        drop(g, record);
+    wire_object_t id = {.type = WIRE_RECORD,
+                        .kind = kind,
+                        .origin = g->config.self,
+                        .incarnation = g->members[g->config.self].status.incarnation,
+                        .number = version};
+    record = add(g, &id, &(hash_t){0}, size);
+    CHECK(record);
+    assembly_t *assembly = &record->assembly;
+    if (size)
+        memcpy(assembly->data, bytes, size);
+    assembly->digest = object_digest(assembly->parts, assembly->data, size);
+    assembly->whole = true;
+    g->announce_due = true;
+}
+
+void record_chunk(gossip_t *g, size_t from, const wire_chunk_t *chunk)
+{
+    (void)from;
+    record_t *record =
+        record_find(g, (wire_kind_t)chunk->object.kind, (size_t)chunk->object.origin);
+    if (!record || !object_equal(&record->assembly.id, &chunk->object) ||
+        memcmp(record->assembly.digest.bytes, chunk->digest, HASH_BYTES) != 0) {
+        count(g, GOSSIP_COUNT_CHUNKS_STALE);
+        return;
+    }
+    chunk_result_t result = assembly_add(g, &record->assembly, chunk);
+    count(g, result == CHUNK_DUPLICATE ? GOSSIP_COUNT_CHUNKS_DUPLICATE
+             : result == CHUNK_BAD     ? GOSSIP_COUNT_FRAMES_BAD
+                                       : GOSSIP_COUNT_CHUNKS_IN);
+    if (result == CHUNK_WHOLE)
+        g->announce_due = true; /* now I offer it, too */
+}

@@ -1,0 +1,281 @@
+/* gossip/state.h: what a peer knows, internal to gossip/. The order of reading: state.h, step.c,
+ * exchange.c, consensus.c, adopt.c, then the rest. docs/protocol.md says why. */
+#pragma once
+#include "gossip/gossip.h"
+#include "gossip/wire.h"
+
+enum {
+    /* Payload of a chunk: with a certificate of CERTIFICATE_BYTES at most a frame stays below
+     * GOSSIP_CHUNK_BYTES + 4 KiB. A multiple of 4. */
+    CHUNK_BYTES = 192 * 1024,
+    CERTIFICATE_BYTES = 60 * 1024,
+    REPAIR_MS = 1000,         /* no progress for so long: ask (again) */
+    PIN_MS = 10000,           /* a STATE that is being fetched stays as it is for so long */
+    ANNOUNCE_MIN_MS = 50,     /* between two announcements */
+    FIRST_EXCHANGES = 3,      /* at the ceiling's deadline */
+    NEEDS = 16,               /* exchanges of a neighbour whose duration is remembered */
+    LINGER_ANNOUNCEMENTS = 3, /* sent after all are done, ahead of FINISHED */
+    RECORDS_BYTES_MAX = 512 * 1024 * 1024, /* all records of others together */
+};
+
+/* An object that is being put together from chunks, or one that is whole. */
+typedef struct {
+    wire_object_t id;
+    hash_t digest;
+    uint64_t size;
+    uint32_t count, have; /* chunks */
+    uint8_t *got;         /* (capacity_chunks) */
+    hash_t *parts;        /* (capacity_chunks) */
+    uint8_t *data;        /* (capacity bytes) */
+    size_t capacity_chunks, capacity;
+    bool open;            /* id, digest, size are set */
+    bool whole;           /* all here, digest right */
+    bool refused;         /* bad values: not taken again under this digest */
+    bool floats;          /* every element is checked as state at its place */
+    size_t source;        /* whom to ask */
+    int64_t progress_ms;  /* last chunk or ask */
+    uint32_t outstanding; /* chunks asked for and not here */
+    uint32_t asks;        /* in a row without progress */
+    bool pulled;          /* was asked for: go on asking as answers come */
+} assembly_t;
+
+/* A neighbour. */
+typedef struct {
+    size_t peer;
+    bool announced;       /* `said` holds something of this incarnation */
+    uint8_t *present;     /* (bitset) of its decision: said.present points here */
+    wire_announce_t said; /* its views are not kept */
+    assembly_t slot[2];   /* models of exchange e at [e & 1] */
+    uint64_t samples[2], reach[2];
+    bool trained[2];
+    int64_t arrived_ms[2];
+    bool in_graph;        /* counts in the exchange that I published last */
+    uint64_t counted;     /* its n in the S that I published last */
+    bool lost;            /* its model of the exchange in work cannot come any more */
+    int64_t announced_ms; /* last announcement */
+    uint64_t refused_incarnation;
+    bool missed_last;     /* its model of the last exchange was not mixed */
+    int64_t needs[NEEDS]; /* ms from the beginning of an exchange to its model */
+    size_t need_count;
+} link_t;
+
+/* What is known of any peer, neighbour or not. */
+typedef struct {
+    wire_status_t status;
+    int64_t heard_ms; /* last sign of life, direct or by its beat */
+    bool heard;       /* ever */
+    bool suspected;
+} member_t;
+
+typedef struct {
+    assembly_t assembly;
+    uint64_t memory;
+} record_t;
+
+/* Certificate of one exchange, merged from all peers. */
+enum { CERT_TRAINED = 1, CERT_MISSING = 2 };
+typedef struct {
+    uint32_t exchange; /* 0: empty */
+    double edge;
+    uint8_t flags;
+    uint8_t *present; /* (bitset) */
+} certificate_t;
+
+typedef enum {
+    PHASE_JOIN,     /* rejoin: wants the neighbours' state first */
+    PHASE_TRAIN,    /* the node trains `exchange` */
+    PHASE_PUBLISH,  /* the model is there; a neighbour never heard of is waited for */
+    PHASE_EXCHANGE, /* published; models are awaited */
+    PHASE_ADOPT,
+    PHASE_SERVE,
+    PHASE_FINISHED
+} phase_t;
+
+struct gossip_s {
+    /* configuration */
+    gossip_config_t config;
+    gossip_segment_t *segments;
+    char (*names)[GOSSIP_NAME_MAX];
+    hash_t federation;
+    size_t bitset; /* bytes of a set of peers */
+    size_t bytes;  /* of the float buffer */
+
+    /* time */
+    int64_t now, started_ms, announced_ms;
+    bool announce_due;
+    gossip_actions_t *out;
+    bool started;
+
+    /* who */
+    member_t *members; /* (peers) */
+    link_t *links;     /* (neighbour_count), ascending */
+    size_t link_count;
+    size_t status_turn, offer_turn; /* where the next announcement's lists begin */
+
+    /* the exchange in work */
+    phase_t phase;
+    uint32_t exchange;
+    uint32_t last_training;
+    bool over_told, consensus_told, busy; /* busy: the node trains a round for us */
+    bool publish_trained;
+    float *mixed; /* newest mixed state, of exchange mixed_exchange */
+    uint32_t mixed_exchange;
+    uint32_t joined; /* first exchange that I took part in without a break */
+    float *own[2];   /* own model of exchange e at [e & 1] */
+    uint32_t own_exchange[2];
+    hash_t own_digest[2];
+    hash_t *own_parts[2];
+    bool own_trained[2];
+    uint64_t own_reach[2];
+    uint8_t *own_head[2]; /* certificate as sent with it: kept so that repair sends the same */
+    size_t own_entries[2];
+    uint64_t own_first[2];
+    uint8_t *missed; /* bitset: whose models of mixed_exchange were missing */
+    uint64_t samples, reach;
+    int64_t published_ms, deadline_ms, publish_wait_ms;
+    int64_t began_ms; /* the exchange in work: when the one before was mixed */
+    uint32_t mixes;
+    gossip_report_t report;
+
+    /* catching up */
+    bool catching;    /* wants the STATE of state.source */
+    assembly_t state; /* coming in */
+    float *pinned;    /* going out */
+    uint32_t pinned_exchange;
+    hash_t pinned_digest;
+    hash_t *pinned_parts;
+    int64_t pinned_ms;
+
+    /* certificates */
+    certificate_t *certificates; /* (certificate_count), exchange e at [e % count] */
+    size_t certificate_count;
+    uint32_t untrained; /* consensus exchanges in a row up to the last that is complete */
+    uint32_t untrained_at;
+
+    /* the end */
+    uint32_t decided;
+    double bound;
+    uint8_t *present; /* of the decision; a bit once cleared stays so */
+    record_t *records;
+    size_t record_count, record_capacity;
+    uint64_t records_bytes;
+    bool have_adopted;
+    hash_t adopted; /* digest of the adopt record that `adopt_values` is */
+    float *adopt_values;
+    uint32_t estimates_out, merges_out; /* at the node */
+    int64_t
+        stalled_ms; /* when a stall of mine ended that others may have taken for death; 0 never */
+    bool estimated, merging;
+    uint32_t statistics_version;
+    int64_t estimated_ms;
+    gossip_record_t *merge_records;
+    size_t merge_count;
+    float *consensus;
+    hash_t consensus_digest;
+    uint32_t linger;
+    bool all_done;
+
+    uint64_t counters[GOSSIP_COUNTERS];
+};
+
+/* -- small things (state.c, actions.c) -- */
+static inline bool bit_get(const uint8_t *set, size_t i)
+{
+    return set[i / 8] >> (i % 8) & 1;
+}
+static inline void bit_set(uint8_t *set, size_t i)
+{
+    set[i / 8] = (uint8_t)(set[i / 8] | 1u << (i % 8));
+}
+static inline void bit_clear(uint8_t *set, size_t i)
+{
+    set[i / 8] = (uint8_t)(set[i / 8] & ~(1u << (i % 8)));
+}
+link_t *link_of(gossip_t *g, size_t peer); /* NULL when it is no neighbour */
+/* Neither dead nor gone. */
+bool is_live(const gossip_t *g, size_t peer);
+void count(gossip_t *g, gossip_counter_t counter);
+/* Digest over all that a frame may change but counters and time: for tests. */
+hash_t gossip_state_digest(const gossip_t *g);
+
+gossip_action_t *act(gossip_t *g, gossip_action_kind_t kind);
+void act_send(gossip_t *g, gossip_channel_t channel, size_t to, uint8_t *bytes, size_t size);
+void act_note(gossip_t *g, gossip_note_t note, size_t peer, uint32_t round, const char *text);
+
+/* -- object.c: chunks -- */
+typedef enum { CHUNK_NEW, CHUNK_WHOLE, CHUNK_DUPLICATE, CHUNK_BAD, CHUNK_REFUSED } chunk_result_t;
+uint32_t object_chunks(uint64_t size);
+uint32_t object_chunk_size(uint64_t size, uint32_t index);
+/* Fills parts (chunks) and returns the object's digest. */
+hash_t object_digest(hash_t *parts, const void *data, uint64_t size);
+bool assembly_init(assembly_t *assembly, uint64_t size, bool floats);
+void assembly_free(assembly_t *assembly);
+void assembly_open(assembly_t *assembly, const wire_object_t *id, const hash_t *digest,
+                   uint64_t size);
+chunk_result_t assembly_add(gossip_t *g, assembly_t *assembly, const wire_chunk_t *chunk);
+bool object_equal(const wire_object_t *a, const wire_object_t *b);
+
+/* -- announce.c -- */
+void announce_send(gossip_t *g, bool goodbye);
+void announce_heard(gossip_t *g, size_t from, const uint8_t *bytes, size_t size);
+bool announce_advance(gossip_t *g);
+/* The exchange that I publish next, 0 while I take no part. */
+uint32_t next_publish(const gossip_t *g);
+
+/* -- liveness.c -- */
+/* A frame from `from` with its own incarnation; false: an older one, drop the frame. */
+bool liveness_frame(gossip_t *g, size_t from, uint64_t incarnation);
+void liveness_merge(gossip_t *g, const wire_status_t *heard);
+bool liveness_advance(gossip_t *g);
+
+/* -- exchange.c -- */
+void exchange_begin(gossip_t *g); /* trains or publishes g->exchange from g->mixed */
+void exchange_model(gossip_t *g, const gossip_event_t *event);
+void exchange_end_training(gossip_t *g, uint32_t last);
+void exchange_chunk(gossip_t *g, size_t from, const wire_chunk_t *chunk);
+bool exchange_advance(gossip_t *g);
+void exchange_over(gossip_t *g); /* TRAINED, once */
+/* Whether a link's model of `exchange` is awaited still. */
+bool exchange_waits(const gossip_t *g, const link_t *link);
+
+/* -- deadline.c -- */
+void deadline_observe(link_t *link, int64_t need_ms);
+int64_t deadline_at(const gossip_t *g); /* of the exchange published now; INT64_MAX for none */
+
+/* -- catchup.c -- */
+bool catchup_advance(gossip_t *g);
+void catchup_chunk(gossip_t *g, size_t from, const wire_chunk_t *chunk);
+
+/* -- consensus.c -- */
+certificate_t *certificate_at(gossip_t *g, uint32_t exchange); /* made if new; NULL if too old */
+size_t certificate_pack(gossip_t *g, uint32_t exchange, uint8_t *bytes, uint64_t *first);
+void certificate_merge(gossip_t *g, const wire_chunk_t *chunk);
+void certificate_mixed(gossip_t *g, uint32_t exchange, double edge, uint8_t flags,
+                       const uint8_t *heard);
+size_t certificate_reach(const gossip_t *g); /* exchanges until a certificate is complete */
+bool consensus_decide(gossip_t *g, uint32_t exchange);
+void consensus_follow(gossip_t *g, const wire_announce_t *said);
+
+/* -- adopt.c, records.c -- */
+void adopt_begin(gossip_t *g);
+bool adopt_advance(gossip_t *g);
+void adopt_statistics(gossip_t *g, const uint8_t *bytes, size_t size);
+void adopt_merged(gossip_t *g, const float *values);
+size_t adopt_lowest(const gossip_t *g);
+/* Newest record of a kind and origin, NULL when there is none. */
+record_t *record_find(gossip_t *g, wire_kind_t kind, size_t origin);
+void record_offer(gossip_t *g, size_t from, const wire_offer_t *offer);
+void record_own(gossip_t *g, wire_kind_t kind, uint32_t version, const void *bytes, size_t size);
+void record_chunk(gossip_t *g, size_t from, const wire_chunk_t *chunk);
+
+/* -- serve.c -- */
+bool serve_advance(gossip_t *g);
+
+/* -- repair.c -- */
+void repair_ask_heard(gossip_t *g, size_t from, const uint8_t *bytes, size_t size);
+void data_heard(gossip_t *g, size_t from, const uint8_t *bytes, size_t size);
+void repair_answer_heard(gossip_t *g, size_t from, const uint8_t *bytes, size_t size);
+void repair_advance(gossip_t *g);
+void chunk_send(gossip_t *g, gossip_channel_t channel, size_t to, wire_chunk_t *chunk,
+                const uint8_t *data, const hash_t *parts);
+int64_t repair_wake(const gossip_t *g);

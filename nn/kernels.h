@@ -1,0 +1,66 @@
+/* nn/kernels.h: the inner loops, a table of them for each CPU level. Float kernels agree between
+ * levels within 1e-5 of the largest term: the order of sums and fused multiply-adds differ.
+ * Nothing here allocates, logs or fails. */
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/cpu.h"
+
+/* A matrix product whose left operand may overlap itself, which is what a convolution is:
+ *   c[r,n] = (accumulate ? c[r,n] : bias ? bias[n] : 0) + sum over q < outer, k < inner of
+ *            a[r*a_row + q*a_outer + k*a_inner] * b[q*b_outer + k*b_inner + n]
+ * All strides in elements. c overlaps neither a nor b. outer or inner may be 0. */
+typedef struct {
+    size_t rows, cols, outer, inner;
+    size_t a_row, a_outer, a_inner;
+    size_t b_outer, b_inner;
+    size_t c_row;
+} nn_product_t;
+
+/* BatchNorm with what follows it: v = (x - mean) * scale + beta, clamped to low .. high, and
+ * possibly the largest of each 2x2 window (a last odd row or column is left out). One picture. */
+typedef struct {
+    size_t height, width, channels; /* of x */
+    bool pool;                      /* 2x2, stride 2 */
+    float low, high;                /* 0 and inf: ReLU; 0 and 6: ReLU6; -inf and inf: neither */
+    const float *mean, *scale, *beta, *invstd; /* (channels); scale = gamma * invstd */
+} nn_norm_t;
+
+typedef struct {
+    float lr, beta1, beta2, epsilon, weight_decay;
+    float correction1, correction2; /* 1 - beta1^t, sqrt(1 - beta2^t) */
+} nn_adam_t;
+
+typedef struct {
+    const char *name; /* of the level */
+    void (*product)(float *c, const float *a, const float *b, const float *bias, bool accumulate,
+                    const nn_product_t *p);
+    /* Per channel of x (rows,C): mean, and sum of squared deviation from it. */
+    void (*moments)(double *mean, double *m2, const float *x, size_t rows, size_t C);
+    /* sum[c] += sum over rows of x (rows,C), by blocks. */
+    void (*add_columns)(float *sum, const float *x, size_t rows, size_t C);
+    void (*norm_forward)(float *y, const float *x, const nn_norm_t *p);
+    /* With g the gradient of v: sum_g[c] = sum of g, sum_gx[c] = sum of g * (x - mean) * invstd. */
+    void (*norm_sums)(double *sum_g, double *sum_gx, const float *x, const float *dy,
+                      const nn_norm_t *p);
+    /* dx = scale * (g - mean_g - xhat * mean_gx) */
+    void (*norm_backward)(float *dx, const float *x, const float *dy, const float *mean_g,
+                          const float *mean_gx, const nn_norm_t *p);
+    /* y = x clamped to low .. high; y may be x. */
+    void (*clamp)(float *y, const float *x, float low, float high, size_t count);
+    /* dx = dy where low < y < high, else 0; dx may be dy. */
+    void (*clamp_backward)(float *dx, const float *y, const float *dy, float low, float high,
+                           size_t count);
+    /* to += from */
+    void (*add)(float *to, const float *from, size_t count);
+    void (*adam)(float *w, float *m, float *v, const float *g, const nn_adam_t *p, size_t count);
+    void (*sgd)(float *w, float *buffer, const float *g, float lr, float momentum,
+                float weight_decay, size_t count);
+} nn_kernels_t;
+
+/* Of cpu_level(). */
+const nn_kernels_t *nn_kernels(void);
+/* Of a level; NULL when this CPU or build lacks it. */
+const nn_kernels_t *nn_kernels_at(cpu_level_t level);
+enum { NN_CHANNELS_MAX = 4096 }; /* kernels keep sums of one row block on the stack */

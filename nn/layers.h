@@ -1,0 +1,72 @@
+/* nn/layers.h: the layers that have weights, as pure functions over the caller's arrays.
+ * float32, dense, NHWC: element [n,h,w,c] of (N,H,W,C) is at ((n*H + h)*W + w)*C + c.
+ * Nothing here allocates, logs or fails. Other layers are kernels (kernels.h). */
+#pragma once
+#include <stdint.h>
+
+#include "nn/kernels.h"
+
+/* A convolution. Needs H + 2 pad >= kernel, W likewise, pad < kernel, groups dividing C and O. */
+typedef struct {
+    size_t H, W, C; /* input */
+    size_t P, Q, O; /* output height, width, channels */
+    size_t kernel, stride, pad, groups;
+} nn_conv2d_t;
+
+/* Elements of the packed weights (either form), and of the scratch memory for one picture. */
+size_t nn_conv2d_packed(const nn_conv2d_t *d);
+size_t nn_conv2d_scratch(const nn_conv2d_t *d);
+
+/* PyTorch's OIHW to (K,K,C/groups,O), and for backward_input to (K,K,O,C) turned by 180 degrees;
+ * `turned` may be NULL, and is not used when groups > 1. */
+void nn_conv2d_pack(float *packed, float *turned, const float *w, const nn_conv2d_t *d);
+/* The gradient's way back: OIHW from (K,K,C/groups,O). */
+void nn_conv2d_unpack(float *w, const float *packed, const nn_conv2d_t *d);
+
+/* One picture.
+ *   out y (P,Q,O)  overwritten
+ *   in  x (H,W,C), packed, b (O) or NULL
+ *   scratch (nn_conv2d_scratch) */
+void nn_conv2d_forward(float *y, const float *x, const float *packed, const float *b,
+                       const nn_conv2d_t *d, float *scratch, const nn_kernels_t *k);
+/*   in-out dpacked (K,K,C/groups,O), db (O) or NULL: added to
+ *   in  x (H,W,C), dy (P,Q,O) */
+void nn_conv2d_backward_weight(float *dpacked, float *db, const float *x, const float *dy,
+                               const nn_conv2d_t *d, float *scratch, const nn_kernels_t *k);
+/*   out dx (H,W,C)  overwritten
+ *   in  dy (P,Q,O); packed is used when groups > 1, turned otherwise */
+void nn_conv2d_backward_input(float *dx, const float *dy, const float *packed, const float *turned,
+                              const nn_conv2d_t *d, float *scratch, const nn_kernels_t *k);
+
+/* Dense layers, y = x w^T + b, PyTorch's nn.Linear. Backward does without BLAS: its kernels for
+ * small matrices take heap memory at every call. out y (N,O);  in x (N,I), w (O,I), b (O) or NULL
+ */
+void nn_dense_forward(float *y, const float *x, const float *w, const float *b, size_t N, size_t I,
+                      size_t O);
+/*   out dx (N,I);  in dy (N,O), w (O,I) */
+void nn_dense_backward_input(float *dx, const float *dy, const float *w, size_t N, size_t I,
+                             size_t O, const nn_kernels_t *k);
+/* Rows o0 .. o1-1 of dw and db.
+ *   out dw (O,I), db (O) or NULL;  in x (N,I), dy (N,O) */
+void nn_dense_backward_weight(float *dw, float *db, const float *x, const float *dy, size_t N,
+                              size_t I, size_t O, size_t o0, size_t o1, const nn_kernels_t *k);
+/* Columns of a dense layer behind a flatten: from PyTorch's order (C,H,W) to ours (H,W,C), and
+ * back. For rows o0 .. o1-1. */
+void nn_dense_pack(float *packed, const float *w, size_t O, size_t H, size_t W, size_t C);
+void nn_dense_unpack(float *w, const float *packed, size_t O, size_t H, size_t W, size_t C);
+
+/* One picture; window and stride any. Gradient goes to the first largest, as in PyTorch.
+ *   out y (P,Q,C);  in x (H,W,C);  dx is overwritten */
+void nn_max_pool_forward(float *y, const float *x, size_t H, size_t W, size_t C, size_t kernel,
+                         size_t stride);
+void nn_max_pool_backward(float *dx, const float *x, const float *dy, size_t H, size_t W, size_t C,
+                          size_t kernel, size_t stride);
+/* One picture: y (C) mean over H*W rows of x. */
+void nn_global_avg_pool_forward(float *y, const float *x, size_t rows, size_t C);
+void nn_global_avg_pool_backward(float *dx, const float *dy, size_t rows, size_t C);
+
+/* Mean cross-entropy of a batch and its gradient (PyTorch's nn.CrossEntropyLoss), sums in double.
+ *   out dlogits (N,classes) or NULL;  out correct: largest logit (the first of equals) is the label
+ *   returns the sum of the N losses */
+double nn_cross_entropy(float *dlogits, size_t *correct, const float *logits, const int32_t *labels,
+                        size_t N, size_t classes);

@@ -1,0 +1,188 @@
+/* Convolutions as products without patches: in NHWC the inputs of one kernel row are K*C numbers in
+ * a row, and those of the next output pixel begin stride*C further on. So a row of outputs is a
+ * product whose left operand overlaps itself (kernels.h), and nothing is copied but padding. */
+#include <string.h>
+
+#include "nn/layers.h"
+
+size_t nn_conv2d_packed(const nn_conv2d_t *d)
+{
+    return d->kernel * d->kernel * (d->C / d->groups) * d->O;
+}
+
+/* Rows of dy with stride - 1 zeros between and as many zeros around as the kernel reaches. */
+static size_t spread_height(const nn_conv2d_t *d)
+{
+    return (d->P - 1) * d->stride + 1;
+}
+
+static size_t spread_width(const nn_conv2d_t *d)
+{
+    return d->W + d->kernel - 1;
+}
+
+size_t nn_conv2d_scratch(const nn_conv2d_t *d)
+{
+    size_t padded = d->pad ? (d->H + 2 * d->pad) * (d->W + 2 * d->pad) * d->C : 0;
+    size_t spread = spread_height(d) * spread_width(d) * d->O;
+    return d->groups > 1 ? 0 : padded > spread ? padded : spread;
+}
+
+void nn_conv2d_pack(float *packed, float *turned, const float *w, const nn_conv2d_t *d)
+{
+    const size_t K = d->kernel, I = d->C / d->groups, O = d->O;
+    for (size_t o = 0; o < O; o++) {
+        for (size_t i = 0; i < I; i++) {
+            for (size_t t = 0; t < K * K; t++) {
+                float value = w[(o * I + i) * K * K + t];
+                packed[(t * I + i) * O + o] = value;
+                if (turned && d->groups == 1)
+                    turned[((K * K - 1 - t) * O + o) * I + i] = value;
+            }
+        }
+    }
+}
+
+void nn_conv2d_unpack(float *w, const float *packed, const nn_conv2d_t *d)
+{
+    const size_t K = d->kernel, I = d->C / d->groups, O = d->O;
+    for (size_t o = 0; o < O; o++)
+        for (size_t i = 0; i < I; i++)
+            for (size_t t = 0; t < K * K; t++)
+                w[(o * I + i) * K * K + t] = packed[(t * I + i) * O + o];
+}
+
+/* x with zeros around, in scratch; x itself when there is no padding. */
+static const float *padded(float *scratch, const float *x, const nn_conv2d_t *d)
+{
+    if (d->pad == 0)
+        return x;
+    const size_t width = (d->W + 2 * d->pad) * d->C, row = d->W * d->C;
+    memset(scratch, 0, (d->H + 2 * d->pad) * width * sizeof *scratch);
+    for (size_t h = 0; h < d->H; h++)
+        memcpy(scratch + (h + d->pad) * width + d->pad * d->C, x + h * row, row * sizeof *x);
+    return scratch;
+}
+
+/* What the grouped forms share: for output pixel (p,q) and kernel cell (i,j), where x is. False in
+ * the padding. */
+static bool input_at(size_t *at, const nn_conv2d_t *d, size_t p, size_t q, size_t i, size_t j)
+{
+    size_t h = p * d->stride + i, w = q * d->stride + j;
+    if (h < d->pad || w < d->pad || h - d->pad >= d->H || w - d->pad >= d->W)
+        return false;
+    *at = ((h - d->pad) * d->W + w - d->pad) * d->C;
+    return true;
+}
+
+typedef enum { GROUPED_FORWARD, GROUPED_WEIGHT, GROUPED_INPUT } grouped_t;
+
+/* Plain loops for groups > 1, in one of three directions: y += x w, w += x y, x += w y. */
+static void grouped(grouped_t direction, float *y, float *x, float *w, const nn_conv2d_t *d)
+{
+    const size_t K = d->kernel, I = d->C / d->groups, per_group = d->O / d->groups;
+    for (size_t n = 0; n < d->P * d->Q * K * K; n++) {
+        size_t pixel = n / (K * K), cell = n % (K * K), at = 0;
+        if (!input_at(&at, d, pixel / d->Q, pixel % d->Q, cell / K, cell % K))
+            continue;
+        for (size_t i = 0; i < I; i++) {
+            float *ys = y + pixel * d->O, *ws = w + (cell * I + i) * d->O;
+            for (size_t o = 0; o < d->O; o++) {
+                float *xs = x + at + o / per_group * I + i;
+                if (direction == GROUPED_FORWARD)
+                    ys[o] += *xs * ws[o];
+                else if (direction == GROUPED_WEIGHT)
+                    ws[o] += *xs * ys[o];
+                else
+                    *xs += ws[o] * ys[o];
+            }
+        }
+    }
+}
+
+void nn_conv2d_forward(float *y, const float *x, const float *packed, const float *b,
+                       const nn_conv2d_t *d, float *scratch, const nn_kernels_t *k)
+{
+    const size_t K = d->kernel, width = (d->W + 2 * d->pad) * d->C;
+    if (d->groups > 1) {
+        for (size_t r = 0; r < d->P * d->Q; r++)
+            for (size_t o = 0; o < d->O; o++)
+                y[r * d->O + o] = b ? b[o] : 0.0f;
+        grouped(GROUPED_FORWARD, y, (float *)x, (float *)packed, d);
+        return;
+    }
+    x = padded(scratch, x, d);
+    nn_product_t product = {.rows = d->Q,
+                            .cols = d->O,
+                            .outer = K,
+                            .inner = K * d->C,
+                            .a_row = d->stride * d->C,
+                            .a_outer = width,
+                            .a_inner = 1,
+                            .b_outer = K * d->C * d->O,
+                            .b_inner = d->O,
+                            .c_row = d->O};
+    for (size_t p = 0; p < d->P; p++)
+        k->product(y + p * d->Q * d->O, x + p * d->stride * width, packed, b, false, &product);
+}
+
+void nn_conv2d_backward_weight(float *dpacked, float *db, const float *x, const float *dy,
+                               const nn_conv2d_t *d, float *scratch, const nn_kernels_t *k)
+{
+    const size_t K = d->kernel, width = (d->W + 2 * d->pad) * d->C;
+    if (db)
+        k->add_columns(db, dy, d->P * d->Q, d->O);
+    if (d->groups > 1) {
+        grouped(GROUPED_WEIGHT, (float *)dy, (float *)x, dpacked, d);
+        return;
+    }
+    x = padded(scratch, x, d);
+    nn_product_t product = {.rows = K * d->C,
+                            .cols = d->O,
+                            .outer = d->P,
+                            .inner = d->Q,
+                            .a_row = 1,
+                            .a_outer = d->stride * width,
+                            .a_inner = d->stride * d->C,
+                            .b_outer = d->Q * d->O,
+                            .b_inner = d->O,
+                            .c_row = d->O};
+    for (size_t i = 0; i < K; i++)
+        k->product(dpacked + i * K * d->C * d->O, x + i * width, dy, NULL, true, &product);
+}
+
+void nn_conv2d_backward_input(float *dx, const float *dy, const float *packed, const float *turned,
+                              const nn_conv2d_t *d, float *scratch, const nn_kernels_t *k)
+{
+    const size_t K = d->kernel, margin = K - 1 - d->pad, height = spread_height(d);
+    const size_t width = spread_width(d) * d->O;
+    if (d->groups > 1) {
+        memset(dx, 0, d->H * d->W * d->C * sizeof *dx);
+        grouped(GROUPED_INPUT, (float *)dy, dx, (float *)packed, d);
+        return;
+    }
+    memset(scratch, 0, height * width * sizeof *scratch);
+    for (size_t p = 0; p < d->P; p++)
+        for (size_t q = 0; q < d->Q; q++)
+            memcpy(scratch + p * d->stride * width + (margin + q * d->stride) * d->O,
+                   dy + (p * d->Q + q) * d->O, d->O * sizeof *dy);
+    for (size_t h = 0; h < d->H; h++) {
+        /* Kernel rows i that meet a row h + i - margin of dy. */
+        size_t first = h < margin ? margin - h : 0, end = K;
+        if (h + end > height + margin)
+            end = height + margin > h ? height + margin - h : 0;
+        nn_product_t product = {.rows = d->W,
+                                .cols = d->C,
+                                .outer = end > first ? end - first : 0,
+                                .inner = K * d->O,
+                                .a_row = d->O,
+                                .a_outer = width,
+                                .a_inner = 1,
+                                .b_outer = K * d->O * d->C,
+                                .b_inner = d->C,
+                                .c_row = d->C};
+        bool meets = product.outer > 0; /* else dx becomes zero */
+        k->product(dx + h * d->W * d->C, meets ? scratch + (h + first - margin) * width : scratch,
+                   meets ? turned + first * K * d->O * d->C : turned, NULL, false, &product);
+    }
+}

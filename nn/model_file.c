@@ -1,0 +1,137 @@
+#include "nn/model_file.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/text.h"
+
+err_t nn_model_save(const char *path, const nn_state_t *state, const nn_model_meta_t *meta)
+{
+    err_t err = ERR_OK;
+    const nn_net_t *net = state->net;
+    safetensors_writer_t *writer = safetensors_writer_new();
+    TRY(nn_model_meta_put(writer, meta));
+    for (size_t i = 0; i < net->entry_count; i++) {
+        const nn_entry_t *e = &net->entries[i];
+        bool counter = e->kind == NN_KIND_COUNTER;
+        safetensors_writer_tensor(writer, e->name, counter ? ST_I64 : ST_F32, e->shape, e->rank,
+                                  counter ? (const void *)(state->counters + e->offset)
+                                          : (const void *)(state->values + e->offset));
+    }
+    TRY(safetensors_writer_commit(&writer, path));
+out:
+    safetensors_writer_abandon(&writer);
+    return err;
+}
+
+/* "[64, 32, 5, 5]" */
+static void shape_text(char out[128], const size_t *shape, size_t rank)
+{
+    size_t at = (size_t)snprintf(out, 128, "[");
+    for (size_t i = 0; i < rank && at < 100; i++)
+        at += (size_t)snprintf(out + at, 128 - at, "%s%zu", i ? ", " : "", shape[i]);
+    snprintf(out + at, 128 - at, "]");
+}
+
+static err_t check_entry(const safetensors_t *file, const nn_entry_t *e)
+{
+    err_t err = ERR_OK;
+    const char *path = safetensors_path(file);
+    const safetensors_tensor_t *t = safetensors_find(file, e->name);
+    if (!t)
+        FAIL(ERR_FORMAT, "%s: tensor \"%s\" is missing", path, e->name);
+    safetensors_dtype_t dtype = e->kind == NN_KIND_COUNTER ? ST_I64 : ST_F32;
+    if (t->dtype != dtype)
+        FAIL(ERR_FORMAT, "%s: tensor \"%s\" is %s, expected %s", path, e->name,
+             safetensors_dtype_name(t->dtype), safetensors_dtype_name(dtype));
+    if (t->rank != e->rank || memcmp(t->shape, e->shape, e->rank * sizeof *e->shape) != 0) {
+        char found[128], expected[128];
+        shape_text(found, t->shape, t->rank);
+        shape_text(expected, e->shape, e->rank);
+        FAIL(ERR_FORMAT, "%s: tensor \"%s\" has shape %s, expected %s", path, e->name, found,
+             expected);
+    }
+    if (dtype == ST_I64) {
+        int64_t counter = *(const int64_t *)t->data;
+        if (counter < 0)
+            FAIL(ERR_FORMAT, "%s: tensor \"%s\" is %lld, expected 0 or more", path, e->name,
+                 (long long)counter);
+        return ERR_OK;
+    }
+    const float *values = t->data;
+    for (size_t i = 0; i < e->count; i++) {
+        if (!isfinite(values[i]))
+            FAIL(ERR_FORMAT, "%s: tensor \"%s\" element %zu is %s: the model is of no use", path,
+                 e->name, i, isnan(values[i]) ? "NaN" : "infinite");
+        if (e->kind == NN_KIND_RUNNING_VAR && values[i] < 0)
+            FAIL(ERR_FORMAT, "%s: tensor \"%s\" element %zu is %g: a variance is 0 or more", path,
+                 e->name, i, (double)values[i]);
+    }
+out:
+    return err;
+}
+
+/* Each entry is there as it should be, and nothing else. */
+static err_t check_tensors(const safetensors_t *file, const nn_net_t *net)
+{
+    err_t err = ERR_OK;
+    for (size_t i = 0; i < net->entry_count; i++)
+        TRY(check_entry(file, &net->entries[i]));
+    for (size_t i = 0; i < safetensors_count(file); i++) {
+        const char *name = safetensors_at(file, i)->name;
+        char shown[SAFETENSORS_NAME_MAX];
+        text_printable(shown, sizeof shown, name, strlen(name));
+        if (nn_net_find(net, name) == NN_NONE)
+            FAIL(ERR_FORMAT, "%s: tensor \"%s\" does not belong to a %s", safetensors_path(file),
+                 shown, net->arch.name);
+    }
+out:
+    return err;
+}
+
+static err_t load(nn_model_t *model, const safetensors_t *file)
+{
+    err_t err = ERR_OK;
+    char shown[16];
+    TRY(nn_model_meta_get(&model->meta, file));
+    text_printable(shown, sizeof shown, model->meta.precision, strlen(model->meta.precision));
+    if (strcmp(model->meta.precision, "fp32"))
+        FAIL(ERR_FORMAT, "%s: precision is \"%s\", expected \"fp32\"", safetensors_path(file),
+             shown);
+    err = nn_net_new(&model->net, &model->meta.arch);
+    if (err)
+        return err_prefix(ERR_FORMAT, "%s", safetensors_path(file));
+    TRY(check_tensors(file, model->net));
+    TRY(nn_state_init(&model->state, model->net));
+    for (size_t i = 0; i < model->net->entry_count; i++) {
+        const nn_entry_t *e = &model->net->entries[i];
+        const safetensors_tensor_t *t = safetensors_find(file, e->name);
+        void *to = e->kind == NN_KIND_COUNTER ? (void *)(model->state.counters + e->offset)
+                                              : (void *)(model->state.values + e->offset);
+        memcpy(to, t->data, t->size_bytes);
+    }
+out:
+    return err;
+}
+
+err_t nn_model_load(nn_model_t *model, const char *path)
+{
+    err_t err = ERR_OK;
+    safetensors_t *file = NULL;
+    *model = (nn_model_t){0};
+    TRY(safetensors_open(&file, path));
+    TRY(load(model, file));
+out:
+    safetensors_close(&file);
+    if (err)
+        nn_model_free(model);
+    return err;
+}
+
+void nn_model_free(nn_model_t *model)
+{
+    nn_state_free(&model->state);
+    nn_net_destroy(&model->net);
+    nn_model_meta_free(&model->meta);
+}

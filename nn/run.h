@@ -1,0 +1,63 @@
+/* nn/run.h: a plan with memory and threads: what training, inference and statistics share. */
+#pragma once
+#include "nn/memory.h"
+#include "nn/plan.h"
+#include "nn/threads.h"
+
+typedef enum {
+    NN_RUN_INFER,      /* BatchNorm with running statistics */
+    NN_RUN_STATISTICS, /* BatchNorm with the batch's, forward only */
+    NN_RUN_TRAIN       /* BatchNorm with the batch's, everything kept for the way back */
+} nn_run_mode_t;
+
+typedef struct {
+    nn_run_mode_t mode;
+    nn_plan_t plan;
+    size_t batch; /* most pictures at once */
+    nn_threads_t *threads;
+    const nn_kernels_t *kernels;
+    arena_t arena;                  /* holds all that follows */
+    float **activations;            /* (tensor_count), NULL where a tensor has no buffer */
+    float **gradients;              /* (tensor_count), TRAIN */
+    float **masks;                  /* (step_count), of DROPOUT steps */
+    float *packed;                  /* (plan.packed_count) */
+    float *scratch;                 /* (threads, plan.scratch_count) */
+    float *partial;                 /* (threads, plan.packed_max) weight gradients, TRAIN */
+    float *spare;                   /* (batch, plan.spare_count), TRAIN */
+    double *sums;                   /* (batch, 2, plan.channel_max) */
+    float *mean, *invstd, *scale;   /* (plan.channel_count) in use */
+    double *batch_mean, *batch_var; /* (plan.channel_count) of the last batch, biased */
+    float *mean_g, *mean_gx;        /* (plan.channel_max) */
+    float *gradient;                /* (float_count) as the float buffer, TRAIN */
+    /* The call under way */
+    const nn_state_t *state;
+    const float *x;
+    size_t n;
+    const nn_step_t *step;
+} nn_run_t;
+
+err_t nn_run_new(nn_run_t **run, const nn_net_t *net, nn_run_mode_t mode, size_t batch,
+                 int threads);
+void nn_run_destroy(nn_run_t **run);
+
+/* Packs weights and runs forward. `dropout` is needed by plans with DROPOUT steps. Returns the
+ * logits (n,classes), good until the next call. */
+const float *nn_run_forward(nn_run_t *run, const nn_state_t *state, const float *x, size_t n,
+                            rng_t *dropout);
+/* The same, the weights being packed already. */
+const float *nn_run_forward_packed(nn_run_t *run, const nn_state_t *state, const float *x, size_t n,
+                                   rng_t *dropout);
+void nn_run_pack(nn_run_t *run, const nn_state_t *state);
+/* Fills run->gradient; run->gradients[plan.logits] holds that of the logits. */
+void nn_run_backward(nn_run_t *run, const nn_state_t *state);
+
+/* Elements of one BatchNorm channel in a batch of n. */
+size_t nn_run_norm_count(const nn_step_t *step, size_t n);
+
+/* Pictures first .. end-1 of the call under way are part `part`'s. */
+void nn_run_part(const nn_run_t *run, size_t part, size_t *first, size_t *end);
+const float *nn_run_input(const nn_run_t *run, const nn_step_t *step, size_t picture);
+/* The NORM step as its kernels take it. */
+nn_norm_t nn_run_norm(const nn_run_t *run, const nn_step_t *step);
+/* An entry's values in the state of the call under way; NULL for NN_NONE. */
+const float *nn_run_values(const nn_run_t *run, int entry);

@@ -1,0 +1,157 @@
+#include "nn/train.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "nn/run.h"
+
+struct nn_trainer_s {
+    nn_run_t *run;
+    nn_optimizer_t optimizer;
+    uint64_t steps;
+    float *slots[2]; /* (float_count) each */
+    arena_t arena;   /* holds the slots */
+};
+
+nn_optimizer_t nn_optimizer_default(nn_optimizer_kind_t kind, float lr)
+{
+    return (nn_optimizer_t){
+        .kind = kind, .lr = lr, .beta1 = 0.9f, .beta2 = 0.999f, .epsilon = 1e-8f};
+}
+
+err_t nn_trainer_new(nn_trainer_t **trainer, const nn_net_t *net, size_t batch, int threads,
+                     const nn_optimizer_t *optimizer)
+{
+    err_t err = ERR_OK;
+    size_t slot = arena_round(net->float_count * sizeof(float));
+    nn_trainer_t *t = nn_calloc(1, sizeof *t);
+    *trainer = NULL;
+    t->optimizer = *optimizer;
+    TRY(nn_run_new(&t->run, net, NN_RUN_TRAIN, batch, threads));
+    TRY(nn_arena_init(&t->arena, nn_trainer_slots(t) * slot));
+    for (size_t i = 0; i < nn_trainer_slots(t); i++)
+        t->slots[i] = arena_alloc(&t->arena, slot);
+    nn_trainer_reset(t);
+    *trainer = t;
+    t = NULL;
+out:
+    nn_trainer_destroy(&t);
+    return err;
+}
+
+void nn_trainer_destroy(nn_trainer_t **trainer)
+{
+    nn_trainer_t *t = *trainer;
+    if (!t)
+        return;
+    nn_run_destroy(&t->run);
+    arena_free(&t->arena);
+    nn_free(t);
+    *trainer = NULL;
+}
+
+/* PyTorch: running = (1 - momentum) running + momentum batch, the variance unbiased. */
+static void update_statistics(const nn_run_t *run, nn_state_t *state)
+{
+    const nn_plan_t *plan = &run->plan;
+    for (size_t s = 0; s < plan->step_count; s++) {
+        const nn_step_t *step = &plan->steps[s];
+        if (step->kind != NN_STEP_NORM)
+            continue;
+        const nn_entry_t *entries = plan->net->entries;
+        float *mean = state->values + entries[step->op->running_mean].offset;
+        float *var = state->values + entries[step->op->running_var].offset;
+        double momentum = (double)step->op->momentum;
+        double count = (double)nn_run_norm_count(step, run->n);
+        double unbias = count > 1 ? count / (count - 1) : 1.0;
+        for (size_t c = 0; c < step->in_shape.channels; c++) {
+            size_t at = step->channel + c;
+            mean[c] = (float)((1 - momentum) * (double)mean[c] + momentum * run->batch_mean[at]);
+            var[c] =
+                (float)((1 - momentum) * (double)var[c] + momentum * unbias * run->batch_var[at]);
+        }
+        state->counters[entries[step->op->counter].offset]++;
+    }
+}
+
+/* Statistics' places have gradient zero, but weight decay must not move them: entry by entry. */
+static void optimize(nn_trainer_t *t, nn_state_t *state)
+{
+    const nn_optimizer_t *o = &t->optimizer;
+    const nn_net_t *net = t->run->plan.net;
+    const nn_kernels_t *k = t->run->kernels;
+    double steps = (double)++t->steps;
+    nn_adam_t adam = {.lr = o->lr,
+                      .beta1 = o->beta1,
+                      .beta2 = o->beta2,
+                      .epsilon = o->epsilon,
+                      .weight_decay = o->weight_decay,
+                      .correction1 = (float)(1 - pow((double)o->beta1, steps)),
+                      .correction2 = (float)sqrt(1 - pow((double)o->beta2, steps))};
+    for (size_t i = 0; i < net->entry_count; i++) {
+        const nn_entry_t *e = &net->entries[i];
+        if (e->kind > NN_KIND_BN_BIAS)
+            continue;
+        float *w = state->values + e->offset, *slot = t->slots[0] + e->offset;
+        const float *g = t->run->gradient + e->offset;
+        if (o->kind == NN_ADAM)
+            k->adam(w, slot, t->slots[1] + e->offset, g, &adam, e->count);
+        else
+            k->sgd(w, slot, g, o->lr, o->momentum, o->weight_decay, e->count);
+    }
+}
+
+void nn_trainer_step(nn_trainer_t *t, nn_state_t *state, double *loss, size_t *correct,
+                     const float *x, const int32_t *labels, size_t n, rng_t *dropout)
+{
+    nn_run_t *run = t->run;
+    const size_t classes = run->plan.net->arch.classes;
+    CHECK(n >= 1 && n <= run->batch && state->net->float_count == run->plan.net->float_count);
+    for (size_t i = 0; i < n; i++)
+        CHECK(labels[i] >= 0 && (size_t)labels[i] < classes);
+    const float *logits = nn_run_forward(run, state, x, n, dropout);
+    *loss =
+        nn_cross_entropy(run->gradients[run->plan.logits], correct, logits, labels, n, classes) /
+        (double)n;
+    nn_run_backward(run, state);
+    update_statistics(run, state);
+    optimize(t, state);
+}
+
+const float *nn_trainer_gradients(const nn_trainer_t *t)
+{
+    return t->run->gradient;
+}
+
+void nn_trainer_set_lr(nn_trainer_t *t, float lr)
+{
+    t->optimizer.lr = lr;
+}
+
+void nn_trainer_reset(nn_trainer_t *t)
+{
+    for (size_t i = 0; i < nn_trainer_slots(t); i++)
+        memset(t->slots[i], 0, t->run->plan.net->float_count * sizeof(float));
+    t->steps = 0;
+}
+
+size_t nn_trainer_slots(const nn_trainer_t *t)
+{
+    return t->optimizer.kind == NN_ADAM ? 2 : 1;
+}
+
+float *nn_trainer_slot(nn_trainer_t *t, size_t i)
+{
+    CHECK(i < nn_trainer_slots(t));
+    return t->slots[i];
+}
+
+uint64_t nn_trainer_step_count(const nn_trainer_t *t)
+{
+    return t->steps;
+}
+
+void nn_trainer_set_step_count(nn_trainer_t *t, uint64_t steps)
+{
+    t->steps = steps;
+}

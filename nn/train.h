@@ -1,0 +1,60 @@
+/* nn/train.h: one training step after another on one model. */
+#pragma once
+#include "data/batch.h"
+#include "nn/net.h"
+
+typedef enum { NN_SGD, NN_ADAM } nn_optimizer_kind_t;
+
+typedef struct {
+    nn_optimizer_kind_t kind;
+    float lr;
+    float momentum;     /* SGD: 0 .. 1 */
+    float beta1, beta2; /* Adam: 0.9, 0.999 */
+    float epsilon;      /* Adam: 1e-8 */
+    float weight_decay; /* L2, added to the gradient as torch.optim.SGD and Adam do */
+} nn_optimizer_t;
+
+/* Adam or SGD with PyTorch's defaults. */
+nn_optimizer_t nn_optimizer_default(nn_optimizer_kind_t kind, float lr);
+
+typedef struct nn_trainer_s nn_trainer_t;
+
+/* Makes what training needs beside the state: plan, arenas, gradients, optimizer state (zero).
+ * `batch` is the largest batch, `threads` >= 1. All memory is taken here: a step allocates nothing.
+ */
+err_t nn_trainer_new(nn_trainer_t **trainer, const nn_net_t *net, size_t batch, int threads,
+                     const nn_optimizer_t *optimizer);
+void nn_trainer_destroy(nn_trainer_t **trainer);
+
+/* Forward, backward, optimizer step; state->values, running statistics and counters move on.
+ *   in-out state
+ *   out loss     mean cross-entropy of the batch before the step
+ *   out correct  pictures whose largest logit was their label
+ *   in  x (n,H,W,3) normalised, labels (n); 1 <= n <= batch
+ *   in  dropout  generator for dropout masks, may be NULL for nets without dropout
+ * BatchNorm of a batch of one picture with 1x1 activations has no variance: callers avoid n == 1.
+ */
+void nn_trainer_step(nn_trainer_t *trainer, nn_state_t *state, double *loss, size_t *correct,
+                     const float *x, const int32_t *labels, size_t n, rng_t *dropout);
+/* Gradients of the last step, laid out like the float buffer (statistics' places are zero). For
+ * tests. */
+const float *nn_trainer_gradients(const nn_trainer_t *trainer);
+void nn_trainer_set_lr(nn_trainer_t *trainer, float lr);
+/* Optimizer state back to zero, step count too: what train.optimizer_state: reset does each round.
+ */
+void nn_trainer_reset(nn_trainer_t *trainer);
+/* The optimizer's state as flat buffers of float_count each, for checkpoints: SGD has 1 (momentum),
+ * Adam 2 (exp_avg, exp_avg_sq). The buffers may be written to when resuming. */
+size_t nn_trainer_slots(const nn_trainer_t *trainer);
+float *nn_trainer_slot(nn_trainer_t *trainer, size_t i);
+uint64_t nn_trainer_step_count(const nn_trainer_t *trainer);
+void nn_trainer_set_step_count(nn_trainer_t *trainer, uint64_t steps);
+/* Heap allocations made by nn/ so far in this process: must not grow with steps. */
+uint64_t nn_allocation_count(void);
+
+/* Must be the first call of main(): OpenBLAS chooses its kernels when it is loaded, and Debian's
+ * does not know newer CPUs. When the choice falls behind the CPU this sets OPENBLAS_CORETYPE and
+ * starts the program again with the same arguments; otherwise it returns. Also one BLAS thread. */
+void nn_blas_setup(char **argv);
+/* "SkylakeX" and the like. */
+const char *nn_blas_core(void);

@@ -1,0 +1,262 @@
+/* node/args.c: one table of options; each command shows and takes its own part of it, on argp. */
+#include "node/args.h"
+
+#include <argp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "node/config.h"
+
+typedef enum { OPTION_TEXT, OPTION_LIST, OPTION_NUMBER, OPTION_THREADS, OPTION_FLAG } kind_t;
+
+typedef struct {
+    const char *key;  /* what node_command_t.options calls it */
+    const char *name; /* on the command line */
+    const char *argument;
+    const char *help;
+    kind_t kind;
+    size_t offset; /* into node_args_t */
+} option_t;
+
+#define AT(field) offsetof(node_args_t, field)
+static const option_t options[] = {
+    {"set", "set", "KEY=VALUE",
+     "Override one key of the configuration; the value is YAML. May be "
+     "given again and again; `hearsay help config` lists the keys",
+     OPTION_LIST, AT(sets)},
+    {"run", "run", "DIR", "The run folder; runs/FEDERATION/DATE_TIME when not given", OPTION_TEXT,
+     AT(run)},
+    {"resume", "resume", "RUN", "Go on with the run in this folder, with its configuration",
+     OPTION_TEXT, AT(resume)},
+    {"resume-here", "resume", NULL, "Go on from the checkpoint in the run folder", OPTION_TEXT,
+     AT(resume)},
+    {"resume-round", "resume-round", "N",
+     "Go on with this training round, from the checkpoint of the one before", OPTION_NUMBER,
+     AT(resume_round)},
+    {"rejoin", "rejoin", NULL, "Take the present state from the neighbours", OPTION_FLAG,
+     AT(rejoin)},
+    {"name", "name", "NAME", "Which peer of the configuration this is", OPTION_TEXT, AT(name)},
+    {"data", "data", "SPEC",
+     "Pictures: folder:DIR, cifar10:DIR[:train|test] or "
+     "synthetic:SEED[:COUNT]",
+     OPTION_TEXT, AT(data)},
+    {"out", "out", "DIR", "Where to write", OPTION_TEXT, AT(out)},
+    {"precisions", "precisions", "LIST", "What to convert to; fp16,int8 when not given",
+     OPTION_TEXT, AT(precisions)},
+    {"cost-per-mb", "cost-per-mb", "PRICE",
+     "Price of sending a million bytes, in $; the run's, or "
+     "5.0",
+     OPTION_TEXT, AT(cost)},
+    {"bytes-run", "bytes-run", "BYTES", "What the run sent, when no summary.json tells",
+     OPTION_TEXT, AT(bytes_run)},
+    {"peers", "peers", "N", "How many peers", OPTION_NUMBER, AT(peers)},
+    {"threads", "threads", "N",
+     "Threads to compute with; as many as there are cores when not "
+     "given",
+     OPTION_THREADS, AT(threads)},
+    {"json", "json", NULL, "Print the result as JSON", OPTION_FLAG, AT(json)},
+    {"quiet", "quiet", NULL, "Show no progress", OPTION_FLAG, AT(quiet)},
+    {"plain", "plain", NULL, "Plain lines, even on a terminal", OPTION_FLAG, AT(plain)},
+};
+enum { OPTIONS = sizeof options / sizeof options[0], KEY_BASE = 256 };
+
+typedef struct {
+    const node_command_t *command;
+    node_args_t args;
+} parse_t;
+
+static void take_option(const option_t *option, char *value, struct argp_state *state)
+{
+    parse_t *parse = state->input;
+    node_args_t *args = &parse->args;
+    void *at = (char *)args + option->offset;
+    uint64_t number;
+    switch (option->kind) {
+    case OPTION_TEXT:
+        *(char **)at = value ? value : "";
+        break;
+    case OPTION_LIST:
+        args->sets[args->set_count++] = value;
+        break;
+    case OPTION_FLAG:
+        *(bool *)at = true;
+        break;
+    case OPTION_NUMBER:
+        if (!text_to_u64(at, value) || *(uint64_t *)at == 0)
+            argp_error(state, "--%s: \"%s\" is not a whole number above 0", option->name, value);
+        break;
+    case OPTION_THREADS:
+        if (!text_to_u64(&number, value) || number < 1 || number > 1024)
+            argp_error(state, "--%s: \"%s\" is not a whole number from 1 to 1024", option->name,
+                       value);
+        *(int *)at = (int)number;
+        break;
+    }
+}
+
+static error_t parse_one(int key, char *value, struct argp_state *state)
+{
+    parse_t *parse = state->input;
+    node_args_t *args = &parse->args;
+    const node_command_t *command = parse->command;
+    if (key >= KEY_BASE && key < KEY_BASE + OPTIONS) {
+        take_option(&options[key - KEY_BASE], value, state);
+    } else if (key == ARGP_KEY_ARG) {
+        if (args->positional_count == command->positional_max)
+            argp_error(state, "\"%s\" is one argument too many", value);
+        args->positional[args->positional_count++] = value;
+    } else if (key == ARGP_KEY_END) {
+        if (args->positional_count < command->positional_min)
+            argp_error(state, "%s is missing", command->arguments);
+    } else {
+        return ARGP_ERR_UNKNOWN;
+    }
+    return 0;
+}
+
+/* True when `key` stands in the comma-separated list. */
+static bool listed(const char *list, const char *key)
+{
+    size_t length = strlen(key);
+    for (const char *at = list; at && *at; at = strchr(at, ','), at = at ? at + 1 : NULL)
+        if (!strncmp(at, key, length) && (at[length] == ',' || at[length] == '\0'))
+            return true;
+    return false;
+}
+
+static int run_command(const node_command_t *command, int argc, char **argv)
+{
+    struct argp_option shown[OPTIONS + 1] = {0};
+    size_t count = 0;
+    for (int i = 0; i < OPTIONS; i++)
+        if (listed(command->options, options[i].key))
+            shown[count++] = (struct argp_option){.name = options[i].name,
+                                                  .key = KEY_BASE + i,
+                                                  .arg = options[i].argument,
+                                                  .doc = options[i].help};
+    char *name = xasprintf("hearsay %s", command->name);
+    char *doc = xasprintf("%s%s%s", command->help, command->example ? "\vFor example:\n  " : "",
+                          command->example ? command->example : "");
+    struct argp argp = {shown, parse_one, command->arguments, doc, NULL, NULL, NULL};
+    parse_t parse = {.command = command};
+    parse.args.positional = xcalloc((size_t)argc, sizeof(char *));
+    parse.args.sets = xcalloc((size_t)argc, sizeof(char *));
+    char *first = argv[0];
+    argv[0] = name;
+    argp_err_exit_status = NODE_EXIT_USAGE;
+    int status = argp_parse(&argp, argc, argv, 0, NULL, &parse) ? NODE_EXIT_USAGE
+                                                                : command->run(&parse.args);
+    argv[0] = first;
+    free(parse.args.positional);
+    free(parse.args.sets);
+    free(doc);
+    free(name);
+    return status;
+}
+
+static void print_commands(FILE *out, const node_command_t *commands)
+{
+    fprintf(out, "hearsay: peer-to-peer federated learning by gossip\n\n"
+                 "Usage: hearsay COMMAND [OPTION...] [ARGUMENT...]\n\n");
+    for (const node_command_t *command = commands; command->name; command++) {
+        char usage[64];
+        snprintf(usage, sizeof usage, "%s %s", command->name, command->arguments);
+        const char *stop = strchr(command->help, '.');
+        fprintf(out, "  %-22s %.*s\n", usage, (int)(stop ? stop - command->help : 0),
+                command->help);
+    }
+    fprintf(out, "\nhearsay COMMAND --help tells more about one, hearsay help config lists every "
+                 "key of a\nconfiguration. hearsay --version prints the version.\n");
+}
+
+/* How many of the words of argv the name of the command takes, 0 when it is another. */
+static int match(const node_command_t *command, int argc, char **argv)
+{
+    const char *space = strchr(command->name, ' ');
+    size_t first = space ? (size_t)(space - command->name) : strlen(command->name);
+    if (argc < 2 || strlen(argv[1]) != first || strncmp(argv[1], command->name, first) != 0)
+        return 0;
+    if (!space)
+        return 1;
+    return argc > 2 && !strcmp(argv[2], space + 1) ? 2 : 0;
+}
+
+static int unknown_command(int argc, char **argv, const node_command_t *commands)
+{
+    const char *names[64];
+    char list[256] = "", shown[64];
+    size_t count = 0, n = 0, length = strlen(argv[1]);
+    for (const node_command_t *command = commands; command->name && count < 64; command++) {
+        names[count++] = command->name;
+        if (!strncmp(command->name, argv[1], length) && command->name[length] == ' ' &&
+            n + 32 < sizeof list)
+            n += (size_t)snprintf(list + n, sizeof list - n, "%s%s", n ? ", " : "",
+                                  command->name + length + 1);
+    }
+    char *both = argc > 2 ? xasprintf("%s %s", argv[1], argv[2]) : xstrdup(argv[1]);
+    const char *nearest = text_nearest(n ? both : argv[1], names, count);
+    text_printable(shown, sizeof shown, n ? both : argv[1], strlen(n ? both : argv[1]));
+    if (nearest)
+        fprintf(stderr, "hearsay: there is no command \"%s\"; did you mean \"%s\"?\n", shown,
+                nearest);
+    else if (n)
+        fprintf(stderr, "hearsay: %s needs to know what: %s\n", argv[1], list);
+    else
+        fprintf(stderr, "hearsay: there is no command \"%s\"; hearsay --help lists them\n", shown);
+    free(both);
+    return NODE_EXIT_USAGE;
+}
+
+static int dispatch(int argc, char **argv, const node_command_t *commands)
+{
+    bool help = argc > 1 && !strcmp(argv[1], "help");
+    if (argc < 2) {
+        print_commands(stderr, commands);
+        return NODE_EXIT_USAGE;
+    }
+    if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || (help && argc == 2)) {
+        print_commands(stdout, commands);
+        return NODE_EXIT_DONE;
+    }
+    if (!strcmp(argv[1], "--version") || !strcmp(argv[1], "-V")) {
+        printf("hearsay " HEARSAY_VERSION "\n");
+        return NODE_EXIT_DONE;
+    }
+    if (help && !strcmp(argv[2], "config")) {
+        node_config_describe(stdout);
+        return NODE_EXIT_DONE;
+    }
+    if (help) { /* hearsay help up: hearsay up --help */
+        argv++;
+        argc--;
+    }
+    for (const node_command_t *command = commands; command->name; command++) {
+        int words = match(command, argc, argv);
+        char *ask[] = {argv[0], "--help", NULL};
+        if (words)
+            return help ? run_command(command, 2, ask)
+                        : run_command(command, argc - words, argv + words);
+    }
+    return unknown_command(argc, argv, commands);
+}
+
+int node_args_main(int argc, char **argv, const node_command_t *commands)
+{
+    int status = dispatch(argc, argv, commands);
+    if ((fflush(stdout) || ferror(stdout)) && status == NODE_EXIT_DONE) {
+        fprintf(stderr, "hearsay: cannot write to the standard output: %m\n");
+        status = NODE_EXIT_FAILED;
+    }
+    return status;
+}
+
+int node_exit(err_t err)
+{
+    if (err)
+        fprintf(stderr, "hearsay: %s\n", err_message());
+    return !err                                    ? NODE_EXIT_DONE
+           : err == ERR_CONFIG || err == ERR_USAGE ? NODE_EXIT_USAGE
+                                                   : NODE_EXIT_FAILED;
+}

@@ -1,0 +1,166 @@
+/* hearsay quantize MODEL --data SPEC: what FP16 and INT8 cost and save. */
+#include <jansson.h>
+#include <libgen.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/text.h"
+#include "node/commands.h"
+#include "node/config.h"
+#include "node/interrupt.h"
+#include "node/whole.h"
+#include "quant/quant.h"
+
+enum { PRECISIONS_MAX = 2, JSON_BYTES_MAX = 16 << 20 };
+
+typedef struct {
+    quant_precision_t precisions[PRECISIONS_MAX];
+    size_t precision_count;
+    double bytes_run, cost_per_mb;
+    char *out; /* owned */
+} plan_t;
+
+static err_t parse_precisions(plan_t *plan, const char *list)
+{
+    err_t err = ERR_OK;
+    char *copy = xstrdup(list), *rest = NULL;
+    for (char *name = strtok_r(copy, ",", &rest); name; name = strtok_r(NULL, ",", &rest)) {
+        quant_precision_t precision;
+        if (quant_precision_parse(&precision, name))
+            TRY(err_prefix(ERR_USAGE, "--precisions"));
+        if (precision == QUANT_FP32)
+            FAIL(ERR_USAGE, "--precisions: fp32 is what the others are compared with; name fp16, "
+                            "int8 or both");
+        for (size_t i = 0; i < plan->precision_count; i++)
+            if (plan->precisions[i] == precision)
+                FAIL(ERR_USAGE, "--precisions: %s is there twice", name);
+        plan->precisions[plan->precision_count++] = precision;
+    }
+    if (!plan->precision_count)
+        FAIL(ERR_USAGE, "--precisions: name fp16, int8 or both");
+out:
+    free(copy);
+    return err;
+}
+
+static err_t parse_amount(double *value, const char *option, const char *text)
+{
+    if (!text_to_double(value, text) || *value < 0.0)
+        return err_set(ERR_USAGE, "%s: \"%s\" is not a number from 0 on", option, text);
+    return ERR_OK;
+}
+
+/* What all peers sent, by the summary of the run in `folder`; < 0 when there is none. */
+static double bytes_of_run(const char *folder)
+{
+    double sum = -1.0;
+    unsigned char *text = NULL;
+    size_t size = 0, i;
+    json_t *peer;
+    char *path = xasprintf("%s/summary.json", folder);
+    if (file_exists(path) && !file_read(&text, &size, path, JSON_BYTES_MAX)) {
+        json_t *root = json_loadb((const char *)text, size, 0, NULL);
+        json_array_foreach(json_object_get(root, "peers"), i, peer)
+        {
+            const json_t *sent = json_object_get(peer, "bytes_sent");
+            if (json_is_number(sent))
+                sum = (sum < 0.0 ? 0.0 : sum) + json_number_value(sent);
+        }
+        json_decref(root);
+    }
+    free(text);
+    free(path);
+    return sum;
+}
+
+static void cost_of_run(double *cost_per_mb, const char *folder)
+{
+    node_config_t config;
+    char *path = xasprintf("%s/config.yaml", folder);
+    if (file_exists(path) && !node_config_load(&config, path, NULL, 0)) {
+        *cost_per_mb = config.cost_per_mb;
+        node_config_free(&config);
+    }
+    free(path);
+}
+
+/* The run that MODEL lies in, or whose peer's folder it lies in, says what was sent. */
+static err_t make_plan(plan_t *plan, const node_args_t *args)
+{
+    err_t err = ERR_OK;
+    *plan = (plan_t){.bytes_run = -1.0, .cost_per_mb = 5.0};
+    char *copy = xstrdup(args->positional[0]), *folder = xstrdup(dirname(copy));
+    char *above = xasprintf("%s/..", folder);
+    plan->out = args->out ? xstrdup(args->out) : xasprintf("%s/quantized", folder);
+    TRY(parse_precisions(plan, args->precisions ? args->precisions : "fp16,int8"));
+    plan->bytes_run = bytes_of_run(folder);
+    const char *run = plan->bytes_run < 0.0 ? above : folder;
+    if (plan->bytes_run < 0.0)
+        plan->bytes_run = bytes_of_run(above);
+    if (plan->bytes_run >= 0.0)
+        cost_of_run(&plan->cost_per_mb, run);
+    if (args->bytes_run)
+        TRY(parse_amount(&plan->bytes_run, "--bytes-run", args->bytes_run));
+    if (args->cost)
+        TRY(parse_amount(&plan->cost_per_mb, "--cost-per-mb", args->cost));
+out:
+    free(above);
+    free(folder);
+    free(copy);
+    return err;
+}
+
+/* OUT/comparison.json is what a machine reads. */
+static err_t print_json(const char *out_folder)
+{
+    err_t err = ERR_OK;
+    unsigned char *text = NULL;
+    size_t size = 0;
+    char *path = xasprintf("%s/comparison.json", out_folder);
+    TRY(file_read(&text, &size, path, JSON_BYTES_MAX));
+    fwrite(text, 1, size, stdout);
+out:
+    free(text);
+    free(path);
+    return err;
+}
+
+int cmd_quantize(const node_args_t *args)
+{
+    err_t err = ERR_OK;
+    nn_model_t model = {0};
+    data_set_t set = {0};
+    plan_t plan = {0};
+    quant_comparison_t comparison = {0};
+    const char *path = args->positional[0];
+    node_interrupt_setup();
+    TRY(make_plan(&plan, args));
+    TRY(nn_model_load(&model, path));
+    TRY(node_load_whole(&set, args->data, &model.meta, path));
+    TRY(file_make_folder(plan.out));
+    quant_compare_options_t options = {
+        .model_path = path,
+        .out_folder = plan.out,
+        .precisions = plan.precisions,
+        .precision_count = plan.precision_count,
+        .set = &set,
+        .data_name = args->data,
+        .threads = node_threads(args->threads),
+        .bytes_run = plan.bytes_run,
+        .cost_per_mb = plan.cost_per_mb,
+        .interrupted = &node_interrupted,
+    };
+    TRY(quant_compare(&comparison, &options));
+    if (args->json)
+        TRY(print_json(plan.out));
+    else
+        quant_comparison_print(&comparison, stdout);
+out:
+    quant_comparison_free(&comparison);
+    data_set_free(&set);
+    nn_model_free(&model);
+    free(plan.out);
+    return node_exit(err);
+}

@@ -1,0 +1,115 @@
+/* node/config.h: a federation as its YAML file describes it.
+ *
+ * One table of keys (node/config_table.c: name, type, range, default, help, place in the struct)
+ * makes the checks, the errors, --set, config.yaml and the documentation. */
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "base/err.h"
+#include "data/batch.h"
+#include "data/partition.h"
+#include "data/source.h"
+#include "gossip/gossip.h"
+#include "gossip/net.h"
+#include "gossip/topology.h"
+#include "nn/net.h"
+#include "nn/train.h"
+#include "quant/quant.h"
+
+typedef struct {
+    char name[GOSSIP_NAME_MAX];
+    gossip_address_t address;
+    char *data; /* SPEC of its own pictures, owned; NULL: a part of data.source */
+} node_peer_t;
+
+typedef enum { NODE_EVALUATE_FIRST, NODE_EVALUATE_ALL, NODE_EVALUATE_NONE } node_evaluate_peer_t;
+
+typedef struct {
+    char *path; /* the file that was read, for messages; owned */
+    char federation[64];
+    uint64_t seed;
+    uint32_t rounds;
+    double time_limit_s; /* 0: none */
+    double cost_per_mb;  /* $ a 1e6 bytes */
+    bool security_plain; /* `security: plain` is written out */
+
+    node_peer_t *peers; /* owned */
+    size_t peer_count;
+
+    nn_arch_t model; /* classes filled in when the data is known, from model.classes if given */
+    char **classes;  /* model.classes, owned; NULL when the data's own are taken */
+    size_t class_count;
+
+    struct {
+        char *source;                    /* "synthetic", "cifar10", "folder"; owned */
+        char *root;                      /* folder of cifar10 and folder; owned, NULL */
+        uint64_t samples;                /* synthetic: pictures in all, test set included */
+        data_partition_kind_t partition; /* written iid, dirichlet(0.5), shards(2) */
+        double alpha;
+        size_t shards;
+        double test_fraction, local_test_fraction;
+        char *test; /* SPEC of a common test set, NULL */
+        data_bad_image_t on_bad_image;
+        data_normalisation_t normalisation; /* data.mean, data.std: lists of three */
+    } data;
+
+    struct {
+        nn_optimizer_t optimizer; /* optimizer, lr, momentum, weight_decay, beta1, beta2, epsilon */
+        size_t batch, local_epochs;
+        bool optimizer_reset; /* optimizer_state: reset | keep */
+        int threads;
+        data_augment_t augment; /* train.flip, train.crop_pad */
+    } train;
+
+    struct {
+        uint32_t test_every; /* rounds; 0: only the consensus */
+        node_evaluate_peer_t peer;
+    } evaluate;
+
+    struct {
+        gossip_topology_kind_t topology; /* full, ring, line, star, or a list of edges */
+        gossip_edge_t *edges; /* owned; from gossip.topology: [[ana, ben], ...] or indices */
+        size_t edge_count;
+        gossip_weighting_t weighting; /* samples | equal */
+        gossip_deadline_t deadline;   /* adaptive | none | a number of seconds */
+        double deadline_floor_s, deadline_ceiling_s, deadline_k;
+        double suspect_s, dead_s, start_wait_s; /* start_wait_s: 0 is for ever */
+        double announce_s;
+    } gossip; /* also algorithm: dpsgd, codec: fp32: the only ones so far */
+
+    struct {
+        double distance;
+        uint32_t rounds_max;
+    } consensus;
+
+    struct {
+        quant_precision_t precisions[4];
+        size_t precision_count; /* 0: `up` does not quantize */
+    } quantize;
+} node_config_t;
+
+/* Reads `path`, then applies `sets` ("train.lr=0.01", the value read as YAML), then checks
+ * everything that does not need the data: ranges, names, graph, endpoints, what goes together.
+ * Errors are FILE:LINE:COLUMN: KEY: what is wrong; what is accepted (or "--set KEY: ..."). ERR_IO,
+ * ERR_CONFIG. The caller frees. */
+err_t node_config_load(node_config_t *config, const char *path, const char *const *sets,
+                       size_t set_count);
+void node_config_free(node_config_t *config);
+
+/* The configuration as resolved, defaults and all, as YAML that loads to the same configuration.
+ * The text is malloc'd, the caller frees. */
+char *node_config_text(const node_config_t *config);
+
+/* Every key with type, range, default and help: for `hearsay help config` and the documentation. */
+void node_config_describe(FILE *out);
+
+/* Index of the peer of that name, or ERR_CONFIG naming those there are. */
+err_t node_config_find_peer(size_t *index, const node_config_t *config, const char *name);
+
+/* SPEC of the common source: "folder:ROOT", "cifar10:ROOT", "synthetic:SEED:SAMPLES". malloc'd. */
+char *node_config_source_spec(const node_config_t *config);
+/* True when peers name their own data. */
+bool node_config_own_data(const node_config_t *config);

@@ -1,0 +1,353 @@
+/* node/config_table.c: every key of a configuration: its type, range, default and help. */
+#include "node/config_table.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/text.h"
+
+#define AT(field)      offsetof(config_draft_t, field)
+#define AT_PEER(field) offsetof(node_peer_t, field)
+#define WHOLE_MAX      9007199254740991.0 /* 2^53 - 1: JSON readers keep it exactly */
+
+const config_key_t config_keys[] = {
+    {"federation", CONFIG_NAME, AT(config.federation), 1, 63, false, NULL, "hearsay",
+     "name of the federation and of its run folder; peers of another federation are refused"},
+    {"seed", CONFIG_U64, AT(config.seed), 0, WHOLE_MAX, false, NULL, "1",
+     "every random number follows from it: first model, split, order of the pictures"},
+    {"rounds", CONFIG_U32, AT(config.rounds), 1, 1e6, false, NULL, "10",
+     "rounds of training, each followed by an exchange with the neighbours"},
+    {"time_limit_s", CONFIG_REAL, AT(config.time_limit_s), 0, 1e9, false, NULL, "0",
+     "seconds after which the round in work is the last; 0: none"},
+    {"cost_per_mb", CONFIG_REAL, AT(config.cost_per_mb), 0, 1e6, false, NULL, "5.0",
+     "price of sending a million bytes, in $, for the comparison of precisions"},
+    {"security", CONFIG_CHOICE, AT(security), 0, 0, false, "plain", NULL,
+     "plain: models travel unencrypted and anybody who reaches the ports can take part; must be "
+     "written out when a peer is not on this machine"},
+
+    {"peers.count", CONFIG_U64, AT(peers_count), 2, GOSSIP_PEERS_MAX, false, NULL, "5",
+     "that many peers on one machine, named p1, p2 and so on; or peers: a list of the keys below"},
+    {"peers.host", CONFIG_HOST, AT(peers_host), 1, 255, false, NULL, "127.0.0.1",
+     "address of all of them"},
+    {"peers.base_port", CONFIG_U16, AT(peers_base_port), 1, 65533, false, NULL, "5600",
+     "p1 takes this port and the two after it, p2 the next three, and so on"},
+    {"peers[].name", CONFIG_NAME, AT_PEER(name), 1, GOSSIP_NAME_MAX - 1, false, NULL, NULL,
+     "name of the peer and of its folder in the run folder"},
+    {"peers[].host", CONFIG_HOST, AT_PEER(address.host), 1, 255, false, NULL, "127.0.0.1",
+     "where the others reach it"},
+    {"peers[].port", CONFIG_U16, AT_PEER(address.port), 1, 65533, false, NULL, NULL,
+     "this port and the two after it"},
+    {"peers[].bind_host", CONFIG_HOST, AT_PEER(address.bind_host), 1, 255, false, NULL, NULL,
+     "where it listens when that is not host: 0.0.0.0 behind a router, say"},
+    {"peers[].bind_port", CONFIG_U16, AT_PEER(address.bind_port), 1, 65533, false, NULL, NULL,
+     "where it listens when that is not port"},
+    {"peers[].data", CONFIG_SPEC, AT_PEER(data), 0, 0, false, NULL, NULL,
+     "its own pictures, then nothing is partitioned; all peers or none"},
+
+    {"model.name", CONFIG_NAME, AT(config.model.name), 1, 31, false, NULL, "cnn",
+     "architecture of the network"},
+    {"model.input", CONFIG_SIZE, AT(config.model.input), 8, 1024, false, NULL, "64",
+     "height and width that pictures are resized to, in pixels"},
+    {"model.width", CONFIG_REAL, AT(config.model.width), 0, 4, true, NULL, "1.0",
+     "multiplies the number of channels"},
+    {"model.strides", CONFIG_WORD, AT(config.model.strides), 0, 15, false, "imagenet|small", NULL,
+     "where a mobilenet_v2 shrinks the picture; nothing for cnn"},
+    {"model.classes", CONFIG_CLASSES, 0, 2, NN_CLASSES_MAX, false, NULL, "[]",
+     "names of the classes in their order; []: those of the data"},
+
+    {"data.source", CONFIG_CHOICE, AT(source), 0, 0, false, "synthetic|cifar10|folder", "synthetic",
+     "synthetic: drawn by the seed; cifar10: its binary batches; folder: class folders of "
+     "JPEG or PNG"},
+    {"data.root", CONFIG_PATH, AT(config.data.root), 0, 0, false, NULL, NULL,
+     "folder of a cifar10 or folder source"},
+    {"data.samples", CONFIG_U64, AT(config.data.samples), 20, 1e7, false, NULL, "2500",
+     "pictures that a synthetic source draws, test set included"},
+    {"data.partition", CONFIG_PARTITION, 0, 0, 0, false, NULL, "iid",
+     "how pictures are dealt to the peers: iid: evenly; dirichlet(A): classes unevenly, the more "
+     "so the smaller A; shards(K): K runs of label-sorted pictures each"},
+    {"data.test_fraction", CONFIG_REAL, AT(config.data.test_fraction), 0, 0.9, false, NULL, "0.1",
+     "part set aside for the test that all share; not for data that comes with a test set"},
+    {"data.local_test_fraction", CONFIG_REAL, AT(config.data.local_test_fraction), 0, 0.9, false,
+     NULL, "0.2", "part of a peer's pictures that it tests itself on"},
+    {"data.test", CONFIG_SPEC, AT(config.data.test), 0, 0, false, NULL, NULL,
+     "a common test set of its own"},
+    {"data.on_bad_image", CONFIG_CHOICE, AT(config.data.on_bad_image), 0, 0, false, "stop|skip",
+     "stop", "a broken picture ends the peer ahead of training, or is left out and counted"},
+    {"data.mean", CONFIG_TRIPLE, AT(config.data.normalisation.mean), 0, 1, false, NULL,
+     "[0.5, 0.5, 0.5]", "red, green and blue: a pixel/255 becomes (pixel/255 - mean) / std"},
+    {"data.std", CONFIG_TRIPLE, AT(config.data.normalisation.std), 0, 10, true, NULL,
+     "[0.5, 0.5, 0.5]", "see data.mean"},
+
+    {"train.optimizer", CONFIG_CHOICE, AT(config.train.optimizer.kind), 0, 0, false, "sgd|adam",
+     "adam", "as torch.optim's"},
+    {"train.lr", CONFIG_FLOAT, AT(config.train.optimizer.lr), 0, 100, true, NULL, "0.001",
+     "learning rate"},
+    {"train.momentum", CONFIG_FLOAT, AT(config.train.optimizer.momentum), 0, 0.9999, false, NULL,
+     "0", "of sgd"},
+    {"train.weight_decay", CONFIG_FLOAT, AT(config.train.optimizer.weight_decay), 0, 10, false,
+     NULL, "0", "L2, added to the gradient"},
+    {"train.beta1", CONFIG_FLOAT, AT(config.train.optimizer.beta1), 0, 0.9999, false, NULL, "0.9",
+     "of adam"},
+    {"train.beta2", CONFIG_FLOAT, AT(config.train.optimizer.beta2), 0, 0.999999, false, NULL,
+     "0.999", "of adam"},
+    {"train.epsilon", CONFIG_FLOAT, AT(config.train.optimizer.epsilon), 0, 1, true, NULL, "1e-8",
+     "of adam"},
+    {"train.batch", CONFIG_SIZE, AT(config.train.batch), 2, 16384, false, NULL, "32",
+     "pictures a step"},
+    {"train.local_epochs", CONFIG_SIZE, AT(config.train.local_epochs), 1, 10000, false, NULL, "1",
+     "passes over its own pictures a round"},
+    {"train.optimizer_state", CONFIG_CHOICE, AT(optimizer_state), 0, 0, false, "keep|reset",
+     "reset", "what becomes of momentum and moments when a round begins"},
+    {"train.threads", CONFIG_INT, AT(config.train.threads), 1, 1024, false, NULL, "1",
+     "threads of each peer"},
+    {"train.flip", CONFIG_BOOL, AT(config.train.augment.flip), 0, 0, false, NULL, "false",
+     "mirror every other picture, drawn anew each epoch"},
+    {"train.crop_pad", CONFIG_SIZE, AT(config.train.augment.crop_pad), 0, 512, false, NULL, "0",
+     "shift pictures by up to that many pixels both ways"},
+
+    {"evaluate.test_every", CONFIG_U32, AT(config.evaluate.test_every), 0, 1e6, false, NULL, "1",
+     "rounds between tests on the common test set; 0: only the consensus is tested"},
+    {"evaluate.peer", CONFIG_CHOICE, AT(config.evaluate.peer), 0, 0, false, "first|all|none",
+     "first", "who tests"},
+
+    {"gossip.topology", CONFIG_TOPOLOGY, 0, 0, 0, false, "full|ring|line|star", "full",
+     "who listens to whom; the centre of a star is the first peer"},
+    {"gossip.algorithm", CONFIG_CHOICE, AT(algorithm), 0, 0, false, "dpsgd", "dpsgd",
+     "train, then average with the neighbours (D-PSGD)"},
+    {"gossip.weights", CONFIG_CHOICE, AT(config.gossip.weighting), 0, 0, false, "samples|equal",
+     "samples", "a peer counts by its number of pictures, or as much as any other"},
+    {"gossip.codec", CONFIG_CHOICE, AT(codec), 0, 0, false, "fp32", "fp32",
+     "how models are written on the wire"},
+    {"gossip.deadline", CONFIG_DEADLINE, 0, 0, 1e6, true, "none|adaptive", "adaptive",
+     "how long a round waits for neighbours: for ever, median + k MAD of what they usually need, "
+     "or a fixed time"},
+    {"gossip.deadline_floor_s", CONFIG_REAL, AT(config.gossip.deadline_floor_s), 0, 1e6, false,
+     NULL, "5", "least that adaptive waits"},
+    {"gossip.deadline_ceiling_s", CONFIG_REAL, AT(config.gossip.deadline_ceiling_s), 0, 1e6, true,
+     NULL, "60", "most that adaptive waits, and what it waits in the first three rounds"},
+    {"gossip.deadline_k", CONFIG_REAL, AT(config.gossip.deadline_k), 0, 1000, false, NULL, "8",
+     "k of adaptive"},
+    {"gossip.suspect_s", CONFIG_REAL, AT(config.gossip.suspect_s), 0, 1e6, true, NULL, "4",
+     "silence after which a peer is suspected"},
+    {"gossip.dead_s", CONFIG_REAL, AT(config.gossip.dead_s), 0, 1e6, true, NULL, "24",
+     "silence after which a peer is taken for dead and leaves the graph; shorter notices a crash "
+     "sooner and drops a peer on a stalled machine sooner"},
+    {"gossip.start_wait_s", CONFIG_REAL, AT(config.gossip.start_wait_s), 0, 1e6, false, NULL, "120",
+     "how long a peer that was never heard of is waited for; 0: for ever"},
+    {"gossip.announce_s", CONFIG_REAL, AT(config.gossip.announce_s), 0, 3600, true, NULL, "1",
+     "how often a peer says that it is there"},
+
+    {"consensus.distance", CONFIG_REAL, AT(config.consensus.distance), 0, 1, true, NULL, "1e-4",
+     "peers mix on after training until they are this near to each other, relative to the model"},
+    {"consensus.rounds_max", CONFIG_U32, AT(config.consensus.rounds_max), 0, 1e6, false, NULL,
+     "200", "or until they have mixed that often"},
+
+    {"quantize.precisions", CONFIG_PRECISIONS, 0, 0, 0, false, "fp32|fp16|int8", "[fp16, int8]",
+     "what `hearsay up` makes of the consensus; []: nothing"},
+};
+
+size_t config_key_count(void)
+{
+    _Static_assert(sizeof config_keys / sizeof config_keys[0] <= CONFIG_KEYS_MAX, "raise it");
+    return sizeof config_keys / sizeof config_keys[0];
+}
+
+const config_key_t *config_find(const char *name)
+{
+    for (size_t i = 0; i < config_key_count(); i++)
+        if (!strcmp(config_keys[i].name, name))
+            return &config_keys[i];
+    return NULL;
+}
+
+bool config_is_section(const char *name)
+{
+    size_t length = strlen(name);
+    for (size_t i = 0; i < config_key_count(); i++)
+        if (!strncmp(config_keys[i].name, name, length) && config_keys[i].name[length] == '.')
+            return true;
+    return false;
+}
+
+/* Length of what stands ahead of the last word, its dot included. */
+static size_t section_length(const char *name)
+{
+    const char *dot = strrchr(name, '.');
+    return dot ? (size_t)(dot - name) + 1 : 0;
+}
+
+/* "train.batchsize": the nearest word among the keys of that section, or one it begins with. */
+static const char *nearest_in_section(const char *name)
+{
+    const char *words[CONFIG_KEYS_MAX], *keys[CONFIG_KEYS_MAX];
+    size_t count = 0, section = section_length(name);
+    const char *word = name + section;
+    for (size_t i = 0; i < config_key_count(); i++)
+        if (section_length(config_keys[i].name) == section &&
+            !strncmp(config_keys[i].name, name, section)) {
+            words[count] = config_keys[i].name + section;
+            keys[count++] = config_keys[i].name;
+        }
+    const char *best = text_nearest(word, words, count);
+    for (size_t i = 0; i < count; i++)
+        if (best ? words[i] == best : !strncmp(word, words[i], strlen(words[i])))
+            return keys[i];
+    return NULL;
+}
+
+/* A key of another section with the same last word: "lr", "train.topology". */
+static const char *same_word_elsewhere(const char *name)
+{
+    const char *word = name + section_length(name);
+    for (size_t i = 0; i < config_key_count(); i++) {
+        const char *key = config_keys[i].name;
+        if (!strcmp(key + section_length(key), word) && strncmp(key, "peers[].", 8) != 0)
+            return key;
+    }
+    return NULL;
+}
+
+/* "gosip": the nearest section. */
+static const char *nearest_section(char out[64], const char *name)
+{
+    char sections[CONFIG_KEYS_MAX][32];
+    const char *names[CONFIG_KEYS_MAX];
+    size_t count = 0;
+    for (size_t i = 0; i < config_key_count(); i++) {
+        size_t length = section_length(config_keys[i].name);
+        if (!length || config_keys[i].name[length - 2] == ']')
+            continue;
+        snprintf(sections[count], sizeof sections[count], "%.*s", (int)length - 1,
+                 config_keys[i].name);
+        names[count] = sections[count];
+        count++;
+    }
+    const char *best = text_nearest(name, names, count);
+    return best ? memcpy(out, best, strlen(best) + 1) : NULL;
+}
+
+const char *config_nearest(char out[64], const char *name)
+{
+    const char *best = nearest_in_section(name);
+    if (!best && strncmp(name, "peers[].", 8) != 0)
+        best = same_word_elsewhere(name);
+    if (!best && !strchr(name, '.'))
+        best = nearest_section(out, name);
+    if (!best || !strcmp(best, name)) /* peers[].port is known, but not as a key of the top */
+        return NULL;
+    if (best != out)
+        snprintf(out, 64, "%s", best);
+    return out;
+}
+
+int config_choice(const char *choices, const char *text)
+{
+    size_t length = strlen(text);
+    int index = 0;
+    for (const char *at = choices; at; index++) {
+        const char *bar = strchrnul(at, '|');
+        if ((size_t)(bar - at) == length && !strncmp(at, text, length))
+            return index;
+        at = *bar ? bar + 1 : NULL;
+    }
+    return -1;
+}
+
+void config_choice_name(char out[32], const char *choices, unsigned index)
+{
+    const char *at = choices;
+    for (; index; index--)
+        at = strchr(at, '|') + 1;
+    snprintf(out, 32, "%.*s", (int)(strchrnul(at, '|') - at), at);
+}
+
+/* "full, ring, line, star" */
+static void list_choices(char out[128], const char *choices)
+{
+    size_t n = 0;
+    for (const char *at = choices; *at && n + 3 < 128; at++) {
+        out[n++] = *at == '|' ? ',' : *at;
+        if (*at == '|')
+            out[n++] = ' ';
+    }
+    out[n] = '\0';
+}
+
+void config_accepts(char out[256], const config_key_t *key)
+{
+    char choices[128] = "";
+    if (key->choices)
+        list_choices(choices, key->choices);
+    switch (key->type) {
+    case CONFIG_NAME:
+        snprintf(out, 256, "1 to %.0f of A-Z a-z 0-9 _ . -, the first one a letter or a digit",
+                 key->max);
+        break;
+    case CONFIG_HOST:
+        snprintf(out, 256, "an IP address or a host name");
+        break;
+    case CONFIG_PATH:
+        snprintf(out, 256, "a folder");
+        break;
+    case CONFIG_SPEC:
+        snprintf(out, 256, "folder:DIR, cifar10:DIR[:train|test] or synthetic:SEED[:COUNT]");
+        break;
+    case CONFIG_U64:
+    case CONFIG_U32:
+    case CONFIG_U16:
+    case CONFIG_SIZE:
+    case CONFIG_INT:
+        snprintf(out, 256, "a whole number from %.0f to %.0f", key->min, key->max);
+        break;
+    case CONFIG_REAL:
+    case CONFIG_FLOAT:
+        snprintf(out, 256,
+                 key->above ? "a number above %.9g, up to %.9g" : "a number from %.9g to %.9g",
+                 key->min, key->max);
+        break;
+    case CONFIG_BOOL:
+        snprintf(out, 256, "true or false");
+        break;
+    case CONFIG_CHOICE:
+        snprintf(out, 256, strchr(key->choices, '|') ? "one of %s" : "only %s", choices);
+        break;
+    case CONFIG_WORD:
+        snprintf(out, 256, "one of %s, or null", choices);
+        break;
+    case CONFIG_TRIPLE:
+        snprintf(out, 256, "a list of three numbers %s %.9g %s %.9g", key->above ? "above" : "from",
+                 key->min, key->above ? "up to" : "to", key->max);
+        break;
+    case CONFIG_CLASSES:
+        snprintf(out, 256, "a list of %.0f to %.0f different names, or []", key->min, key->max);
+        break;
+    case CONFIG_TOPOLOGY:
+        snprintf(out, 256, "one of %s, or a list of pairs of peers: [[p1, p2], [p2, p3]]", choices);
+        break;
+    case CONFIG_DEADLINE:
+        snprintf(out, 256, "one of %s, or a number of seconds above 0", choices);
+        break;
+    case CONFIG_PARTITION:
+        snprintf(out, 256, "iid, dirichlet(A) with A above 0, or shards(K) with K from 1 to 10000");
+        break;
+    case CONFIG_PRECISIONS:
+        snprintf(out, 256, "a list of fp16 and int8, or []");
+        break;
+    }
+}
+
+void node_config_describe(FILE *out)
+{
+    fprintf(out, "| key | accepts | default | meaning |\n|---|---|---|---|\n");
+    for (size_t i = 0; i < config_key_count(); i++) {
+        const config_key_t *key = &config_keys[i];
+        char accepts[256];
+        config_accepts(accepts, key);
+        fprintf(out, "| `%s` | ", key->name);
+        for (const char *at = accepts; *at; at++) /* a bar would end the cell */
+            fprintf(out, *at == '|' ? "\\|" : "%c", *at);
+        fprintf(out, " | %s%s%s | %s |\n", key->fallback ? "`" : "",
+                key->fallback ? key->fallback : "none", key->fallback ? "`" : "", key->help);
+    }
+}

@@ -1,0 +1,111 @@
+#include "node/identity.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+
+enum { PROTOCOL_VERSION = 1 };
+
+static void add(node_setup_t *setup, const char *name, const char *text, size_t size)
+{
+    CHECK(setup->section_count < GOSSIP_SECTIONS_MAX);
+    gossip_section_t *section = &setup->sections[setup->section_count++];
+    snprintf(section->name, sizeof section->name, "%s", name);
+    hash_t hash = hash_bytes(text, size);
+    memcpy(section->digest, hash.bytes, sizeof section->digest);
+}
+
+static void add_model(node_setup_t *setup)
+{
+    char *text = NULL;
+    size_t size = 0;
+    FILE *out = open_memstream(&text, &size);
+    CHECK(out);
+    const nn_net_t *net = setup->net;
+    fprintf(out, "%s %.9g %s %zu\n", net->arch.name, net->arch.width, net->arch.strides,
+            net->arch.input);
+    for (size_t i = 0; i < net->entry_count; i++) {
+        const nn_entry_t *entry = &net->entries[i];
+        fprintf(out, "%s %d", entry->name, (int)entry->kind);
+        for (size_t d = 0; d < entry->rank; d++)
+            fprintf(out, " %zu", entry->shape[d]);
+        fputc('\n', out);
+    }
+    fclose(out);
+    add(setup, "model", text, size);
+    free(text);
+}
+
+static void add_classes(node_setup_t *setup)
+{
+    char *text = NULL;
+    size_t size = 0;
+    FILE *out = open_memstream(&text, &size);
+    CHECK(out);
+    for (size_t i = 0; i < setup->class_count; i++)
+        fprintf(out, "%zu %s\n", strlen(setup->class_names[i]), setup->class_names[i]);
+    fclose(out);
+    add(setup, "classes", text, size);
+    free(text);
+}
+
+void node_identity(node_setup_t *setup)
+{
+    const node_config_t *config = setup->config;
+    const data_normalisation_t *norm = &config->data.normalisation;
+    char text[512];
+    int n = snprintf(text, sizeof text, "%s %d", config->federation, PROTOCOL_VERSION);
+    add(setup, "protocol", text, (size_t)n);
+    add_model(setup);
+    add_classes(setup);
+    n = snprintf(text, sizeof text, "%.9g %.9g %.9g %.9g %.9g %.9g", norm->mean[0], norm->mean[1],
+                 norm->mean[2], norm->std[0], norm->std[1], norm->std[2]);
+    add(setup, "normalisation", text, (size_t)n);
+    n = snprintf(text, sizeof text, "%llu", (unsigned long long)config->seed);
+    add(setup, "seed", text, (size_t)n);
+    n = snprintf(text, sizeof text, "dpsgd fp32 %d", (int)config->gossip.weighting);
+    add(setup, "mixing", text, (size_t)n);
+    n = snprintf(text, sizeof text, "%s", gossip_topology_name(config->gossip.topology));
+    add(setup, "topology", text, (size_t)n);
+
+    hash_stream_t *stream = hash_stream_new();
+    for (size_t i = 0; i < setup->section_count; i++)
+        hash_stream_add(stream, &setup->sections[i], sizeof setup->sections[i]);
+    setup->federation = hash_stream_end(&stream);
+}
+
+gossip_config_t node_gossip_config(const node_setup_t *setup, const char *const *names, size_t self,
+                                   uint64_t samples)
+{
+    const node_config_t *config = setup->config;
+    gossip_config_t gossip = {
+        .names = names,
+        .peers = config->peer_count,
+        .self = self,
+        .neighbours = setup->graph.neighbours[self],
+        .neighbour_count = setup->graph.degree[self],
+        .diameter = setup->graph.diameter,
+        .table = setup->table,
+        .weighting = config->gossip.weighting,
+        .samples = samples,
+        .incarnation = (uint64_t)clock_wall_ms(),
+        .rounds = config->rounds,
+        .first_round = 1,
+        .deadline = config->gossip.deadline,
+        .deadline_floor_ms = (int64_t)(config->gossip.deadline_floor_s * 1e3),
+        .deadline_ceiling_ms = (int64_t)(config->gossip.deadline_ceiling_s * 1e3),
+        .deadline_k = config->gossip.deadline_k,
+        .announce_ms = (int64_t)(config->gossip.announce_s * 1e3),
+        .suspect_ms = (int64_t)(config->gossip.suspect_s * 1e3),
+        .dead_ms = (int64_t)(config->gossip.dead_s * 1e3),
+        .start_wait_ms =
+            config->gossip.start_wait_s > 0 ? (int64_t)(config->gossip.start_wait_s * 1e3) : -1,
+        .consensus_distance = config->consensus.distance,
+        .consensus_rounds_max = config->consensus.rounds_max,
+    };
+    memcpy(gossip.sections, setup->sections, sizeof gossip.sections);
+    gossip.section_count = setup->section_count;
+    return gossip;
+}

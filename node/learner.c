@@ -1,0 +1,505 @@
+#include "node/learner.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "gossip/mix.h"
+#include "nn/infer.h"
+#include "nn/model_file.h"
+#include "node/checkpoint.h"
+#include "node/metrics.h"
+#include "node/statistics.h"
+
+/* Stands for the estimation of statistics where batches have an epoch's number. */
+static const uint64_t ESTIMATION_EPOCH = UINT64_MAX;
+
+struct node_learner_s {
+    node_setup_t *setup;         /* not owned */
+    const node_config_t *config; /* setup->config */
+    size_t peer;                 /* index */
+    const char *name;            /* of the peer */
+    char *run;                   /* run folder, owned */
+    node_world_t world;
+    const volatile bool *interrupted;
+
+    node_data_t data;
+    nn_state_t state; /* in training, then the consensus */
+    float *mixed;     /* (floats) newest mixed model: what an interrupted peer saves */
+    uint32_t mixed_round;
+    nn_trainer_t *trainer;
+    nn_infer_t *infer;
+    node_metrics_t *metrics;
+    node_statistics_t statistics; /* of the adopted weights */
+
+    uint32_t *order; /* (train.count) of the epoch */
+    float *batch;    /* (train.batch, H, W, 3) */
+    int32_t *labels; /* (train.batch) */
+
+    node_metrics_row_t row; /* of the round in work */
+    node_progress_t progress;
+    node_summary_t summary;
+    uint32_t first_round;
+    node_ledger_t earlier;     /* what earlier starts of this run have cost */
+    double started_s, given_s; /* when the run began; when the last MODEL was given */
+    bool merged;               /* this peer made the consensus */
+};
+
+static void show(node_learner_t *l, const char *phase)
+{
+    l->progress.phase = phase;
+    if (l->world.progress)
+        l->world.progress(l->world.user, &l->progress);
+}
+
+static err_t interrupted(void)
+{
+    return err_set(ERR_REFUSED, "interrupted");
+}
+
+/* A file of this peer that is true no longer. */
+static void remove_file(const node_learner_t *l, const char *file)
+{
+    char *path = node_run_path(l->run, l->name, file);
+    unlink(path);
+    free(path);
+}
+
+static err_t make_buffers(node_learner_t *l)
+{
+    err_t err = ERR_OK;
+    const node_config_t *config = l->config;
+    size_t picture = config->model.input * config->model.input * DATA_CHANNELS;
+    TRY(nn_state_init(&l->state, l->setup->net));
+    TRY(nn_trainer_new(&l->trainer, l->setup->net, config->train.batch, config->train.threads,
+                       &config->train.optimizer));
+    TRY(nn_infer_new(&l->infer, l->setup->net, config->train.batch, config->train.threads));
+    TRY(node_statistics_init(&l->statistics, l->setup->net));
+    l->mixed = xcalloc(l->setup->net->float_count, sizeof(float));
+    l->order = xcalloc(l->data.train.count, sizeof *l->order);
+    l->batch = xcalloc(config->train.batch * picture, sizeof(float));
+    l->labels = xcalloc(config->train.batch, sizeof *l->labels);
+out:
+    return err;
+}
+
+/* The trainer whose state goes into checkpoints: none when it starts anew every round. */
+static nn_trainer_t *kept_trainer(node_learner_t *l)
+{
+    return l->config->train.optimizer_reset ? NULL : l->trainer;
+}
+
+/* What the run has cost this peer up to now. */
+static node_ledger_t ledger(const node_learner_t *l)
+{
+    node_ledger_t now = l->earlier;
+    uint64_t sent, received;
+    l->world.bytes(l->world.user, &sent, &received);
+    now.bytes_sent += sent;
+    now.bytes_received += received;
+    now.seconds += clock_monotonic_s() - l->started_s;
+    return now;
+}
+
+static err_t save_checkpoint(node_learner_t *l, uint32_t round)
+{
+    node_ledger_t now = ledger(l);
+    return node_checkpoint_save(l->run, l->name, l->setup, &l->state, kept_trainer(l), round, &now);
+}
+
+static err_t first_state(node_learner_t *l, bool resume, uint32_t resume_round)
+{
+    err_t err = ERR_OK;
+    nn_state_draw(&l->state, l->config->seed);
+    if (resume)
+        TRY(node_checkpoint_load(&l->state, kept_trainer(l), &l->mixed_round, &l->earlier, l->run,
+                                 l->name, l->setup, resume_round));
+    else
+        TRY(save_checkpoint(l, 0));
+    memcpy(l->mixed, l->state.values, l->setup->net->float_count * sizeof(float));
+    l->first_round = l->mixed_round + 1;
+    l->summary.rounds = l->mixed_round;
+out:
+    return err;
+}
+
+err_t node_learner_new(node_learner_t **learner, node_setup_t *setup, size_t peer, const char *run,
+                       const node_world_t *world, bool resume, uint32_t resume_round,
+                       const volatile bool *interrupted_flag)
+{
+    err_t err = ERR_OK;
+    node_learner_t *l = xcalloc(1, sizeof *l);
+    l->setup = setup;
+    l->config = setup->config;
+    l->peer = peer;
+    l->name = setup->config->peers[peer].name;
+    l->run = xstrdup(run);
+    l->world = *world;
+    l->interrupted = interrupted_flag;
+    l->started_s = clock_monotonic_s();
+    l->progress =
+        (node_progress_t){.loss = NAN, .accuracy = NAN, .test_accuracy = NAN, .distance = NAN};
+    l->summary = (node_summary_t){.stopped_by = "rounds",
+                                  .test_accuracy = NAN,
+                                  .test_loss = NAN,
+                                  .local_test_accuracy = NAN,
+                                  .local_test_loss = NAN,
+                                  .distance = NAN};
+    show(l, "loading");
+    remove_file(l, "summary.json"); /* of an earlier start: its end is not this one's */
+    TRY(node_data_load(&l->data, setup, peer));
+    TRY(make_buffers(l));
+    TRY(first_state(l, resume, resume_round));
+    TRY(node_metrics_open(&l->metrics, run, l->name, l->first_round));
+    l->summary.samples = l->data.train.count;
+    *learner = l;
+    l = NULL;
+out:
+    node_learner_destroy(&l);
+    return err;
+}
+
+void node_learner_destroy(node_learner_t **learner)
+{
+    node_learner_t *l = *learner;
+    if (!l)
+        return;
+    node_metrics_close(&l->metrics);
+    node_statistics_free(&l->statistics);
+    nn_infer_destroy(&l->infer);
+    nn_trainer_destroy(&l->trainer);
+    nn_state_free(&l->state);
+    node_data_free(&l->data);
+    free(l->mixed);
+    free(l->order);
+    free(l->batch);
+    free(l->labels);
+    free(l->run);
+    free(l);
+    *learner = NULL;
+}
+
+uint64_t node_learner_samples(const node_learner_t *learner)
+{
+    return learner->data.train.count;
+}
+
+const float *node_learner_values(const node_learner_t *learner)
+{
+    return learner->state.values;
+}
+
+uint32_t node_learner_first_round(const node_learner_t *learner)
+{
+    return learner->first_round;
+}
+
+/* One pass over the training part; adds to the sums of the round. */
+static err_t train_epoch(node_learner_t *l, uint64_t epoch, double share_done, double *loss_sum,
+                         size_t *correct_sum, size_t *seen)
+{
+    const node_config_t *config = l->config;
+    const data_set_t *set = &l->data.train;
+    rng_t augment, dropout;
+    rng_init(&augment, config->seed, RNG_STREAM_AUGMENT, l->peer, epoch);
+    rng_init(&dropout, config->seed, RNG_STREAM_DROPOUT, l->peer, epoch);
+    data_epoch_order(l->order, set->count, config->seed, l->peer, epoch);
+    for (size_t at = 0; at < set->count;) {
+        size_t n = set->count - at < config->train.batch ? set->count - at : config->train.batch;
+        double loss;
+        size_t correct;
+        if (*l->interrupted)
+            return interrupted();
+        if (n == 1 && at > 0)
+            break; /* one picture has no variance to normalise by */
+        data_batch(l->batch, l->labels, set, l->order + at, n, &config->data.normalisation,
+                   &config->train.augment, &augment);
+        nn_trainer_step(l->trainer, &l->state, &loss, &correct, l->batch, l->labels, n, &dropout);
+        at += n;
+        *loss_sum += loss * (double)n;
+        *correct_sum += correct;
+        *seen += n;
+        l->progress.loss = *loss_sum / (double)*seen;
+        l->progress.accuracy = (double)*correct_sum / (double)*seen;
+        l->progress.done =
+            share_done + (double)at / (double)(set->count * config->train.local_epochs);
+        show(l, "training");
+    }
+    return ERR_OK;
+}
+
+static err_t evaluate(node_learner_t *l, const data_set_t *set, double *accuracy, double *loss)
+{
+    err_t err = ERR_OK;
+    nn_metrics_t metrics = {0};
+    if (!set->count)
+        return ERR_OK;
+    show(l, "testing");
+    TRY(nn_evaluate(&metrics, l->infer, &l->state, set, &l->config->data.normalisation,
+                    l->interrupted));
+    *accuracy = metrics.accuracy;
+    *loss = metrics.loss;
+out:
+    nn_metrics_free(&metrics);
+    return err;
+}
+
+/* Trains `round` from the state as it is; fills the row up to what is known before mixing. */
+static err_t train_round(node_learner_t *l, uint32_t round)
+{
+    err_t err = ERR_OK;
+    const node_config_t *config = l->config;
+    double started_s = clock_monotonic_s(), loss_sum = 0.0;
+    size_t correct = 0, seen = 0;
+    if (config->train.optimizer_reset)
+        nn_trainer_reset(l->trainer);
+    l->progress.round = round;
+    for (size_t e = 0; e < config->train.local_epochs; e++)
+        TRY(train_epoch(l, (uint64_t)(round - 1) * config->train.local_epochs + e,
+                        (double)e / (double)config->train.local_epochs, &loss_sum, &correct,
+                        &seen));
+    l->row = node_metrics_row(round);
+    l->row.train_s = clock_monotonic_s() - started_s;
+    l->row.train_loss = loss_sum / (double)seen;
+    l->row.train_accuracy = (double)correct / (double)seen;
+    if (!gossip_values_ok(l->state.values, &l->setup->table))
+        FAIL(ERR_REFUSED,
+             "training diverged: the model holds NaN or Inf after round %u; set train.lr lower "
+             "than %g",
+             round, (double)config->train.optimizer.lr);
+    TRY(evaluate(l, &l->data.local_test, &l->row.local_test_accuracy, &l->row.local_test_loss));
+    if (isfinite(l->row.local_test_accuracy))
+        l->progress.test_accuracy = l->row.local_test_accuracy;
+out:
+    return err;
+}
+
+/* Whether this peer measures the common test set after `round`. */
+static bool tests_after(const node_learner_t *l, uint32_t round)
+{
+    const node_config_t *config = l->config;
+    if (config->evaluate.peer == NODE_EVALUATE_NONE || !config->evaluate.test_every)
+        return false;
+    if (config->evaluate.peer == NODE_EVALUATE_FIRST && l->peer != 0)
+        return false;
+    return round % config->evaluate.test_every == 0 || round == config->rounds;
+}
+
+/* Ends the line of the round that was trained and mixed: measures the mixed model and writes it.
+ * An interruption leaves the measurement out and nothing else: the round is over, the others may
+ * have it behind them already. */
+static err_t end_row(node_learner_t *l, const gossip_action_t *action, double waited_s)
+{
+    err_t err = ERR_OK;
+    const gossip_report_t *report = &action->report;
+    l->summary.rounds = report->exchange;
+    l->row.heard = report->heard;
+    l->row.missing = report->missing;
+    l->row.consensus_distance = report->distance;
+    l->row.mix_s = action->step_s;
+    l->row.wait_s = waited_s;
+    if (tests_after(l, report->exchange)) {
+        TRY(node_setup_load_test(l->setup));
+        err = evaluate(l, &l->setup->test, &l->row.test_accuracy, &l->row.test_loss);
+        if (err && *l->interrupted)
+            err = ERR_OK;
+        TRY(err);
+        if (isfinite(l->row.test_accuracy))
+            l->progress.test_accuracy = l->row.test_accuracy;
+    }
+    node_ledger_t now = ledger(l);
+    l->row.time_s = now.seconds;
+    l->row.bytes_sent = now.bytes_sent;
+    l->row.bytes_received = now.bytes_received;
+    TRY(node_metrics_write(l->metrics, &l->row));
+out:
+    return err;
+}
+
+/* A mixed model came: takes it over, ends the round's line, saves the checkpoint. The line comes
+ * first: a resume takes out lines behind its checkpoint, and could not write one that is missing.
+ */
+static err_t take_mixed(node_learner_t *l, const gossip_action_t *action)
+{
+    err_t err = ERR_OK;
+    uint32_t round = action->report.exchange;
+    size_t bytes = l->setup->net->float_count * sizeof(float);
+    double waited_s = clock_monotonic_s() - l->given_s - action->step_s;
+    memcpy(l->state.values, action->values, bytes);
+    memcpy(l->mixed, action->values, bytes);
+    l->mixed_round = round;
+    l->progress.distance = action->report.distance;
+    if (round > 0 && l->row.round == round) /* else caught up: it was not trained here */
+        TRY(end_row(l, action, waited_s));
+    if (round >= l->first_round)
+        TRY(save_checkpoint(l, round));
+out:
+    return err;
+}
+
+static bool time_is_over(const node_learner_t *l, double round_s)
+{
+    double limit_s = l->config->time_limit_s;
+    return limit_s > 0.0 && clock_monotonic_s() - l->started_s + round_s > limit_s;
+}
+
+static err_t act_train(node_learner_t *l, const gossip_action_t *action, gossip_event_t *answer,
+                       bool *end_training)
+{
+    err_t err = ERR_OK;
+    if (action->report.exchange)
+        TRY(take_mixed(l, action));
+    memcpy(l->state.values, action->values, l->setup->net->float_count * sizeof(float));
+    double started_s = clock_monotonic_s();
+    TRY(train_round(l, action->round));
+    /* The limit stops between rounds: another one like this would end behind it. */
+    if (time_is_over(l, clock_monotonic_s() - started_s)) {
+        *end_training = true;
+        if (action->round < l->config->rounds)
+            l->summary.stopped_by = "time_limit";
+    }
+    answer->kind = GOSSIP_EV_MODEL;
+    answer->round = action->round;
+    answer->values = l->state.values;
+    l->given_s = clock_monotonic_s();
+    show(l, "waiting");
+out:
+    return err;
+}
+
+static err_t act_estimate(node_learner_t *l, const gossip_action_t *action, gossip_event_t *answer)
+{
+    err_t err = ERR_OK;
+    show(l, "estimating");
+    memcpy(l->state.values, action->values, l->setup->net->float_count * sizeof(float));
+    data_epoch_order(l->order, l->data.train.count, l->config->seed, l->peer, ESTIMATION_EPOCH);
+    TRY(node_statistics_estimate(&l->statistics, &l->state, &l->data.train, l->order,
+                                 &l->config->data.normalisation, l->config->train.batch,
+                                 l->config->train.threads, l->interrupted));
+    answer->kind = GOSSIP_EV_STATISTICS;
+    answer->bytes = l->statistics.record;
+    answer->size = l->statistics.record_size;
+    show(l, "waiting");
+out:
+    return err;
+}
+
+static void act_merge(node_learner_t *l, const gossip_action_t *action, gossip_event_t *answer)
+{
+    if (action->values)
+        memcpy(l->state.values, action->values, l->setup->net->float_count * sizeof(float));
+    node_statistics_merge(&l->statistics, &l->state, action->records, action->record_count,
+                          l->config);
+    l->merged = true;
+    answer->kind = GOSSIP_EV_MERGED;
+    answer->values = l->state.values;
+}
+
+static err_t save_model(node_learner_t *l, const char *file, uint64_t round)
+{
+    err_t err = ERR_OK;
+    char *path = node_run_path(l->run, l->name, file);
+    nn_model_meta_t meta = node_setup_meta(l->setup, round);
+    TRY(nn_model_save(path, &l->state, &meta));
+out:
+    nn_model_meta_free(&meta);
+    free(path);
+    return err;
+}
+
+static err_t act_consensus(node_learner_t *l, const gossip_action_t *action)
+{
+    err_t err = ERR_OK;
+    const nn_net_t *net = l->setup->net;
+    hash_t hash;
+    memcpy(l->state.values, action->values, net->float_count * sizeof(float));
+    /* Statistics were estimated anew and are nobody's count of batches. */
+    memset(l->state.counters, 0, net->counter_count * sizeof(int64_t));
+    TRY(save_model(l, "consensus.safetensors", action->round));
+    remove_file(l, "model.safetensors");
+    char *path = node_run_path(l->run, l->name, "consensus.safetensors");
+    err = hash_file(&hash, path);
+    free(path);
+    TRY(err);
+    hash_hex(l->summary.digest, &hash);
+    l->summary.distance = action->report.bound >= 0 ? action->report.bound : NAN;
+    bool common = l->config->evaluate.peer == NODE_EVALUATE_ALL ||
+                  (l->config->evaluate.peer == NODE_EVALUATE_FIRST && (l->peer == 0 || l->merged));
+    /* Whoever stands in for the first peer may not have the test set: that ends nothing. */
+    if (common && l->peer != 0 && l->config->evaluate.peer == NODE_EVALUATE_FIRST &&
+        node_setup_load_test(l->setup)) {
+        log_warn("not_tested", "error=\"%s\"", err_message());
+        common = false;
+    }
+    if (common) {
+        TRY(node_setup_load_test(l->setup));
+        TRY(evaluate(l, &l->setup->test, &l->summary.test_accuracy, &l->summary.test_loss));
+    }
+    TRY(evaluate(l, &l->data.local_test, &l->summary.local_test_accuracy,
+                 &l->summary.local_test_loss));
+    l->progress.test_accuracy = common ? l->summary.test_accuracy : l->summary.local_test_accuracy;
+    l->progress.distance = l->summary.distance;
+    log_info("consensus", "sha256=%s distance=%g", l->summary.digest, l->summary.distance);
+    show(l, "done");
+out:
+    return err;
+}
+
+err_t node_learner_act(node_learner_t *learner, const gossip_action_t *action,
+                       gossip_event_t *answer, bool *answered, bool *end_training)
+{
+    err_t err = ERR_OK;
+    *answer = (gossip_event_t){0};
+    *answered = *end_training = false;
+    switch (action->kind) {
+    case GOSSIP_ACT_TRAIN:
+        TRY(act_train(learner, action, answer, end_training));
+        *answered = true;
+        break;
+    case GOSSIP_ACT_TRAINED:
+        if (action->report.exchange) /* 0: resumed behind the last round */
+            TRY(take_mixed(learner, action));
+        if (action->report.exchange && action->report.exchange < learner->config->rounds)
+            learner->summary.stopped_by = "time_limit"; /* mine or a neighbour's */
+        show(learner, "waiting");
+        break;
+    case GOSSIP_ACT_ESTIMATE:
+        TRY(act_estimate(learner, action, answer));
+        *answered = true;
+        break;
+    case GOSSIP_ACT_MERGE:
+        act_merge(learner, action, answer);
+        *answered = true;
+        break;
+    case GOSSIP_ACT_CONSENSUS:
+        TRY(act_consensus(learner, action));
+        break;
+    default:
+        break;
+    }
+out:
+    return err;
+}
+
+err_t node_learner_finish(node_learner_t *learner, bool was_interrupted)
+{
+    err_t err = ERR_OK;
+    node_learner_t *l = learner;
+    if (was_interrupted)
+        l->summary.stopped_by = "interrupted";
+    if (!*l->summary.digest) {
+        memcpy(l->state.values, l->mixed, l->setup->net->float_count * sizeof(float));
+        TRY(save_model(l, "model.safetensors", l->mixed_round));
+    }
+    node_ledger_t now = ledger(l);
+    l->summary.wall_s = now.seconds;
+    l->summary.bytes_sent = now.bytes_sent;
+    l->summary.bytes_received = now.bytes_received;
+    TRY(node_summary_write(l->run, l->name, &l->summary));
+out:
+    return err;
+}

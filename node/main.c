@@ -1,0 +1,104 @@
+/* hearsay: peer-to-peer federated learning by gossip. Which command does what. */
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "nn/train.h"
+#include "node/commands.h"
+
+static const node_command_t commands[] = {
+    {.name = "up",
+     .arguments = "[CONFIG]",
+     .help =
+         "Starts every peer of CONFIG as a process on this machine, shows them converge, gathers "
+         "the consensus and the summary in the run folder and quantizes it when the "
+         "configuration says so. Ctrl-C stops and saves all; --resume RUN goes on.",
+     .options = "set,run,resume,json,plain",
+     .positional_min = 0,
+     .positional_max = 1,
+     .run = cmd_up,
+     .example = "hearsay up configs/five-peers.yaml --set rounds=3"},
+    {.name = "node",
+     .arguments = "CONFIG",
+     .help =
+         "Runs one peer of CONFIG: the way on several machines, each with the same file and its "
+         "own --name. --resume goes on from the checkpoint in --run DIR; --rejoin takes the "
+         "state from the neighbours instead, after a crash in the middle of a run.",
+     .options = "set,run,name,resume-here,rejoin,resume-round,plain,quiet",
+     .positional_min = 1,
+     .positional_max = 1,
+     .run = cmd_node,
+     .example = "hearsay node configs/own-data.yaml --name ana"},
+    {.name = "simulate",
+     .arguments = "CONFIG",
+     .help = "Runs the same federation in one process on a virtual clock; --peers N with another "
+             "number of "
+             "peers.",
+     .options = "set,run,peers,plain,quiet",
+     .positional_min = 1,
+     .positional_max = 1,
+     .run = cmd_simulate,
+     .example = "hearsay simulate configs/ring.yaml --set gossip.deadline=none"},
+    {.name = "quantize",
+     .arguments = "MODEL",
+     .help = "Writes MODEL as FP16 and INT8 files and compares them on --data: accuracy, bytes, "
+             "communication and money, as a table and as JSON.",
+     .options = "data,out,precisions,cost-per-mb,bytes-run,threads,json",
+     .positional_min = 1,
+     .positional_max = 1,
+     .run = cmd_quantize,
+     .example = "hearsay quantize RUN/consensus.safetensors --data synthetic:7:500"},
+    {.name = "evaluate",
+     .arguments = "MODEL",
+     .help =
+         "Loss, accuracy, figures for each class and the confusion matrix of MODEL (FP32, FP16 or "
+         "INT8) on --data.",
+     .options = "data,threads,json",
+     .positional_min = 1,
+     .positional_max = 1,
+     .run = cmd_evaluate,
+     .example = "hearsay evaluate RUN/consensus.safetensors --data folder:pictures"},
+    {.name = "predict",
+     .arguments = "MODEL IMAGE...",
+     .help = "Classes with probabilities for each picture (JPEG or PNG).",
+     .options = "json",
+     .positional_min = 2,
+     .positional_max = SIZE_MAX,
+     .run = cmd_predict,
+     .example = "hearsay predict RUN/consensus.safetensors a.jpg b.png"},
+    {.name = "data make",
+     .arguments = "SPEC",
+     .help = "Writes a data set, synthetic:SEED[:COUNT] or any other SPEC, as class folders of PNG "
+             "files.",
+     .options = "out",
+     .positional_min = 1,
+     .positional_max = 1,
+     .run = cmd_data_make,
+     .example = "hearsay data make synthetic:7:500 --out pictures"},
+    {.name = "data info",
+     .arguments = "SPEC",
+     .help = "Describes a data set: classes and how many pictures each has.",
+     .options = "json",
+     .positional_min = 1,
+     .positional_max = 1,
+     .run = cmd_data_info,
+     .example = "hearsay data info cifar10:cifar-10-batches-bin"},
+    {.name = "data split",
+     .arguments = "CONFIG",
+     .help =
+         "Shows which picture is whose: test set, and each peer's training and local test part.",
+     .options = "set,json",
+     .positional_min = 1,
+     .positional_max = 1,
+     .run = cmd_data_split,
+     .example = "hearsay data split configs/five-peers.yaml"},
+    {.name = NULL},
+};
+
+int main(int argc, char **argv)
+{
+    nn_blas_setup(argv);
+    /* Under `hearsay up` what people should know goes there as reports, and the rest to node.log.
+     */
+    log_init(getenv("HEARSAY_PROGRESS_FD") ? LOG_ERROR : LOG_WARN);
+    return node_args_main(argc, argv, commands);
+}

@@ -1,0 +1,14 @@
+/* node/whole.h: all pictures of a SPEC, as a model takes them. For commands that work on a model
+ * and a data set: evaluate, quantize. */
+#pragma once
+#include "data/source.h"
+#include "nn/model_file.h"
+
+/* Decodes every picture of `spec` at the model's input size, with the model's classes in its order.
+ * `spec` NULL is ERR_USAGE. ERR_CONFIG when the data has a class that the model does not know.
+ * `model_path` stands in messages. The caller frees `set`. */
+err_t node_load_whole(data_set_t *set, const char *spec, const nn_model_meta_t *meta,
+                      const char *model_path);
+
+/* --threads, or as many as there are cores. */
+int node_threads(int wanted);

@@ -1,0 +1,191 @@
+#include "quant/fold.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "nn/memory.h"
+
+/* The operation that writes `tensor`, NN_NONE for the input. */
+static int writer_of(const nn_net_t *net, int tensor)
+{
+    for (size_t i = 0; i < net->op_count; i++)
+        if (net->ops[i].out == tensor)
+            return (int)i;
+    return NN_NONE;
+}
+
+static size_t readers_of(const nn_net_t *net, int tensor)
+{
+    size_t readers = 0;
+    for (size_t i = 0; i < net->op_count; i++)
+        readers += (size_t)(net->ops[i].in[0] == tensor) + (size_t)(net->ops[i].in[1] == tensor);
+    return readers;
+}
+
+/* The BATCH_NORM that reads what operation `op` writes, NULL if there is none. */
+static const nn_op_t *norm_behind(const nn_net_t *net, const nn_op_t *op)
+{
+    for (size_t i = 0; i < net->op_count; i++)
+        if (net->ops[i].kind == NN_OP_BATCH_NORM && net->ops[i].in[0] == op->out)
+            return &net->ops[i];
+    return NULL;
+}
+
+static bool has_weights(const nn_op_t *op)
+{
+    return op->kind == NN_OP_CONV2D || op->kind == NN_OP_DENSE;
+}
+
+static err_t check_foldable(const nn_net_t *net)
+{
+    err_t err = ERR_OK;
+    for (size_t i = 0; i < net->op_count; i++) {
+        const nn_op_t *op = &net->ops[i];
+        if (op->kind != NN_OP_BATCH_NORM)
+            continue;
+        int writer = writer_of(net, op->in[0]);
+        if (writer == NN_NONE || !has_weights(&net->ops[writer]))
+            FAIL(ERR_CONFIG, "\"%s\" cannot be folded: it follows no convolution", op->name);
+        if (readers_of(net, op->in[0]) != 1)
+            FAIL(ERR_CONFIG, "\"%s\" cannot be folded: others read the output of \"%s\" too",
+                 op->name, net->ops[writer].name);
+    }
+out:
+    return err;
+}
+
+/* Appends an entry behind those there are; `to` has room for all. */
+static int append_entry(nn_net_t *to, const nn_entry_t *entry, const char *name, int op)
+{
+    nn_entry_t *e = &to->entries[to->entry_count];
+    *e = *entry;
+    memmove(e->name, name, strlen(name) + 1);
+    e->op = op;
+    e->offset = to->float_count;
+    to->float_count += e->count;
+    to->trainable_count += e->count;
+    return (int)to->entry_count++;
+}
+
+static void fold_op(nn_net_t *to, const nn_net_t *from, const nn_op_t *op, int *numbers)
+{
+    const nn_op_t *norm = has_weights(op) ? norm_behind(from, op) : NULL;
+    int at = (int)to->op_count, out = norm ? norm->out : op->out;
+    nn_op_t *folded = &to->ops[to->op_count++];
+    *folded = *op;
+    for (int i = 0; i < 2; i++)
+        if (op->in[i] != NN_NONE)
+            folded->in[i] = numbers[op->in[i]];
+    numbers[out] = (int)to->tensor_count;
+    folded->out = numbers[out];
+    to->tensors[to->tensor_count++] = from->tensors[out];
+    if (op->weight != NN_NONE) {
+        const nn_entry_t *weight = &from->entries[op->weight];
+        folded->weight = append_entry(to, weight, weight->name, at);
+    }
+    if (op->bias != NN_NONE) {
+        const nn_entry_t *bias = &from->entries[op->bias];
+        folded->bias = append_entry(to, bias, bias->name, at);
+    } else if (norm) {
+        nn_entry_t bias = from->entries[norm->bias]; /* as many elements, of another kind */
+        char name[NN_NAME_MAX];
+        bias.kind = NN_KIND_BIAS;
+        snprintf(name, sizeof name, "%.*s.bias", NN_NAME_MAX - 24, op->name);
+        folded->bias = append_entry(to, &bias, name, at);
+    }
+}
+
+err_t quant_fold_net(nn_net_t **folded, const nn_net_t *net)
+{
+    err_t err = ERR_OK;
+    int *numbers = NULL; /* (tensor_count) new number of each old tensor */
+    *folded = NULL;
+    TRY(check_foldable(net));
+    numbers = nn_calloc(net->tensor_count, sizeof *numbers);
+    nn_net_t *to = nn_calloc(1, sizeof *to);
+    to->arch = net->arch;
+    to->ops = nn_calloc(net->op_count, sizeof *to->ops);
+    to->tensors = nn_calloc(net->tensor_count, sizeof *to->tensors);
+    /* At most a bias more for every operation. */
+    to->entries = nn_calloc(net->entry_count + net->op_count, sizeof *to->entries);
+    to->tensors[0] = net->tensors[0];
+    to->tensor_count = 1;
+    for (size_t i = 0; i < net->op_count; i++)
+        if (net->ops[i].kind != NN_OP_BATCH_NORM)
+            fold_op(to, net, &net->ops[i], numbers);
+    *folded = to;
+out:
+    nn_free(numbers);
+    return err;
+}
+
+static err_t check_finite(const nn_state_t *state, const char *what)
+{
+    err_t err = ERR_OK;
+    for (size_t i = 0; i < state->net->entry_count; i++) {
+        const nn_entry_t *e = &state->net->entries[i];
+        if (e->kind == NN_KIND_COUNTER)
+            continue;
+        for (size_t k = 0; k < e->count; k++) {
+            float value = state->values[e->offset + k];
+            if (!isfinite(value))
+                FAIL(ERR_FORMAT, "tensor \"%s\" element %zu is %s%s", e->name, k,
+                     isnan(value) ? "NaN" : "infinite", what);
+        }
+    }
+out:
+    return err;
+}
+
+/* Values of an entry, NULL for NN_NONE. */
+static float *values_of(const nn_state_t *state, int entry)
+{
+    return entry == NN_NONE ? NULL : state->values + state->net->entries[entry].offset;
+}
+
+/* w (O, count/O) and b (O) of one layer, `norm` folded in.
+ *   out w2, b2
+ *   in  w, b (NULL: none), norm of state->net */
+static void fold_layer(float *w2, float *b2, const float *w, const float *b, size_t count,
+                       const nn_state_t *state, const nn_op_t *norm)
+{
+    const float *gamma = values_of(state, norm->weight), *beta = values_of(state, norm->bias);
+    const float *mean = values_of(state, norm->running_mean);
+    const float *var = values_of(state, norm->running_var);
+    size_t outputs = state->net->entries[norm->weight].count, inputs = count / outputs;
+    for (size_t o = 0; o < outputs; o++) {
+        double g = (double)gamma[o] / sqrt((double)var[o] + (double)norm->epsilon);
+        for (size_t i = 0; i < inputs; i++)
+            w2[o * inputs + i] = (float)((double)w[o * inputs + i] * g);
+        b2[o] = (float)((double)beta[o] + ((b ? (double)b[o] : 0.0) - (double)mean[o]) * g);
+    }
+}
+
+err_t quant_fold_state(nn_state_t *folded, const nn_state_t *state)
+{
+    err_t err = ERR_OK;
+    const nn_net_t *from = state->net, *to = folded->net;
+    TRY(check_finite(state, ": the model is of no use"));
+    for (size_t i = 0, k = 0; i < from->op_count; i++) {
+        const nn_op_t *op = &from->ops[i];
+        if (op->kind == NN_OP_BATCH_NORM)
+            continue;
+        const nn_op_t *op2 = &to->ops[k++], *norm = norm_behind(from, op);
+        const float *w = values_of(state, op->weight), *b = values_of(state, op->bias);
+        float *w2 = values_of(folded, op2->weight), *b2 = values_of(folded, op2->bias);
+        if (!w)
+            continue;
+        size_t count = from->entries[op->weight].count;
+        if (norm) {
+            fold_layer(w2, b2, w, b, count, state, norm);
+            continue;
+        }
+        memcpy(w2, w, count * sizeof *w);
+        if (b)
+            memcpy(b2, b, from->entries[op->bias].count * sizeof *b);
+    }
+    TRY(check_finite(folded, " with its BatchNorm folded in: the BatchNorm's scale is too large"));
+out:
+    return err;
+}

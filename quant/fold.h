@@ -1,0 +1,14 @@
+/* quant/fold.h: BatchNorm folded into the convolution (or dense layer) ahead of it. */
+#pragma once
+#include "nn/net.h"
+
+/* The same list without its BATCH_NORMs: each layer that one followed has a bias and writes the
+ * tensor that the BATCH_NORM wrote. Knows no architecture by name. ERR_CONFIG when a BATCH_NORM
+ * cannot be folded: it follows no convolution or dense layer, or others read that one's output
+ * too. The caller destroys. */
+err_t quant_fold_net(nn_net_t **folded, const nn_net_t *net);
+
+/* Fills `folded` (initialised on quant_fold_net's net of state->net), in double:
+ *   g = gamma / sqrt(var + epsilon),  w' = w g,  b' = beta + (b - mean) g
+ * ERR_FORMAT, naming the tensor, when an element of `state` or of what comes out is NaN or Inf. */
+err_t quant_fold_state(nn_state_t *folded, const nn_state_t *state);

@@ -1,0 +1,117 @@
+/* A model file of any precision, widened to float32 when it is opened, run by nn_infer. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "quant/fold.h"
+#include "quant/precision.h"
+#include "quant/read.h"
+
+struct quant_runner_s {
+    nn_model_t model; /* of folded files: net and state are the folded ones */
+    nn_infer_t *infer;
+};
+
+/* Precision and whether the file is folded, from its metadata. */
+static err_t read_kind(bool *folded, quant_precision_t *precision, const nn_model_meta_t *meta,
+                       const safetensors_t *file)
+{
+    err_t err = ERR_OK;
+    const char *path = safetensors_path(file);
+    const char *value = safetensors_metadata(file, QUANT_FOLDED_KEY);
+    char shown[32];
+    if (quant_precision_parse(precision, meta->precision))
+        return err_prefix(ERR_FORMAT, "%s", path);
+    if (!value && *precision != QUANT_FP32)
+        FAIL(ERR_FORMAT, "%s: metadata \"" QUANT_FOLDED_KEY "\" is missing: %s models are folded",
+             path, meta->precision);
+    if (value && strcmp(value, QUANT_FOLDED_VALUE)) {
+        text_printable(shown, sizeof shown, value, strlen(value));
+        FAIL(ERR_FORMAT, "%s: metadata \"" QUANT_FOLDED_KEY "\" is \"%s\", expected \"%s\"", path,
+             shown, QUANT_FOLDED_VALUE);
+    }
+    *folded = value != NULL;
+out:
+    return err;
+}
+
+static err_t load_folded(nn_model_t *model, const safetensors_t *file, quant_precision_t precision)
+{
+    err_t err = ERR_OK;
+    nn_net_t *net = NULL;
+    err = nn_net_new(&net, &model->meta.arch);
+    if (err)
+        return err_prefix(ERR_FORMAT, "%s", safetensors_path(file));
+    TRY(quant_fold_net(&model->net, net));
+    TRY(quant_read(&model->state, model->net, file, precision));
+out:
+    nn_net_destroy(&net);
+    return err;
+}
+
+err_t quant_open(quant_runner_t **runner, const char *path, size_t batch, int threads)
+{
+    err_t err = ERR_OK;
+    safetensors_t *file = NULL;
+    bool folded = false;
+    quant_precision_t precision = QUANT_FP32;
+    quant_runner_t *r = xcalloc(1, sizeof *r);
+    *runner = NULL;
+    TRY(safetensors_open(&file, path));
+    TRY(nn_model_meta_get(&r->model.meta, file));
+    TRY(read_kind(&folded, &precision, &r->model.meta, file));
+    if (folded) {
+        TRY(load_folded(&r->model, file, precision));
+    } else {
+        nn_model_meta_free(&r->model.meta);
+        TRY(nn_model_load(&r->model, path));
+    }
+    TRY(nn_infer_new(&r->infer, r->model.net, batch, threads));
+    *runner = r;
+    r = NULL;
+out:
+    safetensors_close(&file);
+    quant_close(&r);
+    return err;
+}
+
+void quant_close(quant_runner_t **runner)
+{
+    quant_runner_t *r = *runner;
+    if (!r)
+        return;
+    if (r->infer)
+        nn_infer_destroy(&r->infer);
+    nn_model_free(&r->model);
+    free(r);
+    *runner = NULL;
+}
+
+const nn_model_meta_t *quant_meta(const quant_runner_t *runner)
+{
+    return &runner->model.meta;
+}
+
+void quant_run(quant_runner_t *runner, float *logits, const float *x, size_t n)
+{
+    nn_infer_run(runner->infer, logits, &runner->model.state, x, n);
+}
+
+err_t quant_evaluate(nn_metrics_t *metrics, quant_runner_t *runner, const data_set_t *set,
+                     const volatile bool *interrupted)
+{
+    err_t err = ERR_OK;
+    const nn_arch_t *arch = &runner->model.meta.arch;
+    *metrics = (nn_metrics_t){0};
+    if (set->count == 0)
+        FAIL(ERR_CONFIG, "there are no pictures to evaluate the model on");
+    if (set->height != arch->input || set->width != arch->input)
+        FAIL(ERR_CONFIG, "pictures of %zux%zu for a model that takes %zux%zu", set->width,
+             set->height, arch->input, arch->input);
+    if (set->class_count != arch->classes)
+        FAIL(ERR_CONFIG, "data of %zu classes for a model of %zu", set->class_count, arch->classes);
+    TRY(nn_evaluate(metrics, runner->infer, &runner->model.state, set,
+                    &runner->model.meta.normalisation, interrupted));
+out:
+    return err;
+}

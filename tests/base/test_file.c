@@ -1,0 +1,165 @@
+/* Files that are whole or not there, and what is left after each failure. */
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "tests/support/harness.h"
+
+static const char *in(const char *dir, const char *name)
+{
+    static char buffers[4][512];
+    static size_t next;
+    char *buffer = buffers[next++ % 4];
+    snprintf(buffer, sizeof buffers[0], "%s/%s", dir, name);
+    return buffer;
+}
+
+static void assert_content(const char *path, const char *expected)
+{
+    unsigned char *data = NULL;
+    size_t size = 0;
+    assert_ok(file_read(&data, &size, path, 4096));
+    assert_int_equal(size, strlen(expected));
+    assert_string_equal((char *)data, expected);
+    free(data);
+}
+
+static void a_committed_file_replaces_the_old_one(void **state)
+{
+    (void)state;
+    const char *path = in(test_dir(), "model");
+    file_writer_t *writer = NULL;
+    assert_ok(file_write(path, "old", 3));
+    assert_ok(file_writer_open(&writer, path));
+    assert_ok(file_writer_add(writer, "ne", 2));
+    assert_ok(file_writer_add(writer, "wer", 3));
+    assert_content(path, "old"); /* nothing shows before the commit */
+    assert_ok(file_writer_commit(&writer));
+    assert_null(writer);
+    assert_content(path, "newer");
+}
+
+static void assert_old_file_alone(const char *path)
+{
+    char temporary[600];
+    struct stat st;
+    snprintf(temporary, sizeof temporary, "%s.tmp", path);
+    assert_content(path, "old");
+    assert_int_equal(lstat(temporary, &st), -1);
+}
+
+static void an_abandoned_file_leaves_the_old_one(void **state)
+{
+    (void)state;
+    const char *path = in(test_dir(), "model");
+    file_writer_t *writer = NULL;
+    assert_ok(file_write(path, "old", 3));
+    assert_ok(file_writer_open(&writer, path));
+    assert_ok(file_writer_add(writer, "new", 3));
+    file_writer_abandon(&writer);
+    assert_null(writer);
+    file_writer_abandon(&writer);
+    assert_old_file_alone(path);
+}
+
+static void a_full_disk_leaves_the_old_file(void **state)
+{
+    (void)state;
+    const char *path = in(test_dir(), "model");
+    char temporary[600], message[700];
+    snprintf(temporary, sizeof temporary, "%s.tmp", path);
+    assert_ok(file_write(path, "old", 3));
+    assert_int_equal(symlink("/dev/full", temporary), 0); /* every write says ENOSPC */
+    snprintf(message, sizeof message, "write %s: No space left on device", temporary);
+    assert_fails(file_write(path, "new", 3), ERR_IO, message);
+    assert_old_file_alone(path);
+}
+
+static void a_failed_rename_leaves_what_was_there(void **state)
+{
+    (void)state;
+    const char *dir = test_dir(), *path = in(dir, "folder"), *inside = in(dir, "folder/x");
+    char message[1300];
+    assert_ok(file_make_folder(path));
+    assert_ok(file_write(inside, "old", 3));
+    snprintf(message, sizeof message, "rename %s.tmp to %s: Is a directory", path, path);
+    assert_fails(file_write(path, "new", 3), ERR_IO, message);
+    assert_content(inside, "old");
+    snprintf(message, sizeof message, "%s.tmp", path);
+    assert_false(file_exists(message));
+}
+
+static void a_file_that_cannot_be_opened_is_named(void **state)
+{
+    (void)state;
+    const char *dir = test_dir();
+    char message[700];
+    file_writer_t *writer = NULL;
+    unsigned char *data = NULL;
+    size_t size = 0;
+    snprintf(message, sizeof message, "write %s/no/x.tmp: No such file or directory", dir);
+    assert_fails(file_writer_open(&writer, in(dir, "no/x")), ERR_IO, message);
+    assert_null(writer);
+    snprintf(message, sizeof message, "open %s/x: No such file or directory", dir);
+    assert_fails(file_read(&data, &size, in(dir, "x"), 10), ERR_IO, message);
+    snprintf(message, sizeof message, "open %s: is a folder, not a file", dir);
+    assert_fails(file_read(&data, &size, dir, 10), ERR_IO, message);
+    snprintf(message, sizeof message, "%s/x: No such file or directory", dir);
+    assert_fails(file_size(&size, in(dir, "x")), ERR_IO, message);
+    assert_null(data);
+}
+
+static void a_file_above_the_limit_is_not_read(void **state)
+{
+    (void)state;
+    const char *path = in(test_dir(), "x");
+    char message[700];
+    unsigned char *data = NULL;
+    size_t size = 0;
+    assert_ok(file_write(path, "12345", 5));
+    snprintf(message, sizeof message, "%s: 5 bytes, more than the 4 that such a file may have",
+             path);
+    assert_fails(file_read(&data, &size, path, 4), ERR_FORMAT, message);
+    assert_null(data);
+    assert_ok(file_read(&data, &size, path, 5));
+    assert_int_equal(size, 5);
+    assert_int_equal(data[5], 0);
+    free(data);
+    assert_ok(file_size(&size, path));
+    assert_int_equal(size, 5);
+}
+
+static void folders_are_made_with_those_above(void **state)
+{
+    (void)state;
+    const char *dir = test_dir(), *deep = in(dir, "a/b/c");
+    char message[700];
+    assert_ok(file_make_folder(deep));
+    assert_true(file_exists(deep));
+    assert_ok(file_make_folder(deep));
+    assert_ok(file_write(in(dir, "file"), "", 0));
+    snprintf(message, sizeof message,
+             "make folder %s/file: something that is not a folder has that name", dir);
+    assert_fails(file_make_folder(in(dir, "file")), ERR_IO, message);
+    snprintf(message, sizeof message, "make folder %s/file/x: Not a directory", dir);
+    assert_fails(file_make_folder(in(dir, "file/x")), ERR_IO, message);
+}
+
+static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(a_committed_file_replaces_the_old_one),
+    cmocka_unit_test(an_abandoned_file_leaves_the_old_one),
+    cmocka_unit_test(a_full_disk_leaves_the_old_file),
+    cmocka_unit_test(a_failed_rename_leaves_what_was_there),
+    cmocka_unit_test(a_file_that_cannot_be_opened_is_named),
+    cmocka_unit_test(a_file_above_the_limit_is_not_read),
+    cmocka_unit_test(folders_are_made_with_those_above),
+};
+
+int main(int argc, char **argv)
+{
+    return TEST_MAIN(argc, argv, tests);
+}

@@ -1,0 +1,40 @@
+/* Writes a corpus of good frames for fuzz_messages into a folder: make_messages FOLDER */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "gossip/state.h"
+#include "tests/gossip/frames.h"
+
+static void save(const char *folder, const char *name, uint8_t how, uint8_t *frame, size_t size)
+{
+    char path[512];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    FILE *file = fopen(path, "wb");
+    if (!file)
+        abort();
+    uint8_t head[3] = {how, (uint8_t)(size >> 8), (uint8_t)size};
+    fwrite(head, 1, 3, file);
+    fwrite(frame, 1, size, file);
+    fclose(file);
+    free(frame);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc != 2) {
+        fprintf(stderr, "usage: %s FOLDER\n", argv[0]);
+        return 2;
+    }
+    frames_t f;
+    frames_init(&f);
+    size_t size = 0;
+    wire_announce_t said = frames_announce(&f);
+    save(argv[1], "announce", 0x28 | GOSSIP_CONTROL, wire_pack_announce(&size, &said), size);
+    wire_chunk_t chunk = frames_chunk(&f);
+    save(argv[1], "chunk", 0x28 | GOSSIP_DATA, wire_pack_chunk(&size, &chunk), size);
+    save(argv[1], "answer", 0x28 | GOSSIP_REPAIR_ANSWER, wire_pack_chunk(&size, &chunk), size);
+    wire_ask_t ask = frames_ask(&f);
+    save(argv[1], "ask", 0x28 | GOSSIP_REPAIR_ASK, wire_pack_ask(&size, &ask), size);
+    frames_free(&f);
+    return 0;
+}

@@ -1,0 +1,58 @@
+/* tests/gossip/federation.h: a whole federation in the simulator with fake training: a
+ * deterministic perturbation of the values by (peer, round). */
+#pragma once
+#include "gossip/sim.h"
+#include "gossip/topology.h"
+
+enum { FEDERATION_PEERS = 16, FEDERATION_HISTORY = 64 };
+
+typedef struct {
+    /* set ahead of federation_init by the test, or left 0 for the default */
+    size_t peers;
+    gossip_topology_kind_t topology;
+    const gossip_edge_t *edges;
+    size_t edge_count;
+    size_t weights, channels; /* floats of weights; of mean and of variance each */
+    uint32_t rounds;
+    gossip_deadline_t deadline;
+    gossip_sim_options_t net;
+    uint64_t samples[FEDERATION_PEERS]; /* 0: 100 */
+    int64_t train_ms[FEDERATION_PEERS]; /* 0: 200 */
+    double step;            /* size of the perturbation; < 0: training changes nothing */
+    double distance;        /* of the consensus; 0: 1e-4 */
+    uint32_t consensus_max; /* 0: 200 */
+    int64_t start_wait_ms;  /* 0: 30 s */
+
+    /* what came of it */
+    gossip_graph_t graph;
+    gossip_segment_t segments[3];
+    char names[FEDERATION_PEERS][24];
+    const char *name_list[FEDERATION_PEERS];
+    gossip_config_t config[FEDERATION_PEERS];
+    gossip_sim_t *sim;
+    float *start;                       /* (floats) the first state of all */
+    float *consensus[FEDERATION_PEERS]; /* (floats) */
+    hash_t digest[FEDERATION_PEERS];
+    gossip_report_t report[FEDERATION_PEERS];
+    bool done[FEDERATION_PEERS], finished[FEDERATION_PEERS];
+    float *trained[FEDERATION_PEERS];  /* (floats) mixed model of the last training exchange */
+    float *estimate[FEDERATION_PEERS]; /* (floats) last adopted values */
+    float **history[FEDERATION_PEERS]; /* [round](floats) values that TRAIN began with */
+    uint32_t rounds_trained[FEDERATION_PEERS];
+    size_t merged;                                           /* records in the last MERGE */
+    unsigned notes[FEDERATION_PEERS][GOSSIP_NOTE_PHASE + 1]; /* by the peer noting */
+    unsigned about[FEDERATION_PEERS][GOSSIP_NOTE_PHASE + 1]; /* by the peer noted */
+    char refused[160];
+} federation_t;
+
+void federation_init(federation_t *f);
+void federation_free(federation_t *f);
+/* Starts all peers at 0. */
+void federation_start(federation_t *f);
+/* Starts one, with a new incarnation of at_ms + 1. */
+void federation_start_peer(federation_t *f, size_t peer, int64_t at_ms, bool rejoin);
+size_t federation_floats(const federation_t *f);
+/* The node of every peer; a test may wrap it. */
+gossip_sim_node_fn federation_node;
+/* Asserts that all peers but those in `except` (a bit set) are done with one digest. */
+void federation_assert_one(const federation_t *f, unsigned except);

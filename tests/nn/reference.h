@@ -1,0 +1,13 @@
+/* tests/nn/reference.h: the list of operations walked as it stands, in double and with the plainest
+ * loops: what plans are held against. */
+#pragma once
+#include "nn/net.h"
+
+/* Forward with batch statistics (`training`) or the running ones; x (n,H,W,C).
+ *   out logits (n,classes)
+ *   in  values (float_count), mask: of the net's dropout, NULL for none */
+void reference_forward(double *logits, const nn_net_t *net, const double *values, const float *x,
+                       size_t n, bool training, const float *mask);
+/* Mean cross-entropy of that. */
+double reference_loss(const nn_net_t *net, const double *values, const float *x,
+                      const int32_t *labels, size_t n, const float *mask);

@@ -1,0 +1,62 @@
+#include "tests/quant/models.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static void draw_batch_norm(float *values, const nn_entry_t *e, rng_t *rng)
+{
+    for (size_t i = 0; i < e->count; i++) {
+        double x = rng_normal(rng);
+        if (e->kind == NN_KIND_RUNNING_VAR)
+            values[i] = (float)exp(2 * x);
+        else if (e->kind == NN_KIND_BN_WEIGHT)
+            values[i] = (float)(1 + x);
+        else
+            values[i] = (float)(0.5 * x);
+    }
+}
+
+void models_draw(nn_model_t *model)
+{
+    static const char *const names[] = {"sea", "land", "river"};
+    const nn_arch_t arch = {.name = "cnn", .width = 0.25, .input = 28, .classes = 3};
+    rng_t rng = test_rng(1000);
+    *model = (nn_model_t){0};
+    assert_ok(nn_net_new(&model->net, &arch));
+    assert_ok(nn_state_init(&model->state, model->net));
+    nn_state_draw(&model->state, test_seed);
+    for (size_t i = 0; i < model->net->entry_count; i++) {
+        const nn_entry_t *e = &model->net->entries[i];
+        if (e->kind != NN_KIND_WEIGHT && e->kind != NN_KIND_BIAS && e->kind != NN_KIND_COUNTER)
+            draw_batch_norm(model->state.values + e->offset, e, &rng);
+    }
+    model->meta = (nn_model_meta_t){.arch = arch,
+                                    .normalisation = data_normalisation_default(),
+                                    .federation = "test",
+                                    .round = 7,
+                                    .precision = "fp32"};
+    model->meta.class_names = xcalloc(3, sizeof *model->meta.class_names);
+    for (size_t i = 0; i < 3; i++)
+        model->meta.class_names[i] = xstrdup(names[i]);
+}
+
+void models_pictures(data_set_t *set, size_t count)
+{
+    rng_t rng = test_rng(1001);
+    size_t bytes = count * 28 * 28 * 3;
+    *set = (data_set_t){.count = count, .height = 28, .width = 28, .class_count = 3};
+    set->pixels = xcalloc(bytes, 1);
+    set->labels = xcalloc(count, sizeof *set->labels);
+    for (size_t i = 0; i < bytes; i++)
+        set->pixels[i] = (uint8_t)rng_below(&rng, 256);
+    for (size_t i = 0; i < count; i++)
+        set->labels[i] = (int32_t)rng_below(&rng, 3);
+}
+
+float *models_values(const nn_state_t *state, const char *name)
+{
+    int entry = nn_net_find(state->net, name);
+    assert_true(entry != NN_NONE);
+    return state->values + state->net->entries[entry].offset;
+}

@@ -1,0 +1,15 @@
+/* tests/quant/models.h: small models to convert. */
+#pragma once
+#include "nn/model_file.h"
+#include "tests/support/harness.h"
+
+/* A cnn of width 0.25 for 28x28 pictures of three classes ("sea", "land", "river"), drawn from
+ * test_seed: BatchNorms with scales of both signs, means and variances well off 0 and 1. The caller
+ * frees with nn_model_free. */
+void models_draw(nn_model_t *model);
+
+/* `count` pictures of noise for it, with labels. The caller frees with data_set_free. */
+void models_pictures(data_set_t *set, size_t count);
+
+/* Values of an entry by name. */
+float *models_values(const nn_state_t *state, const char *name);
