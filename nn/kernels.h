@@ -16,6 +16,8 @@ typedef struct {
     size_t a_row, a_outer, a_inner;
     size_t b_outer, b_inner;
     size_t c_row;
+    bool clamp;      /* then c = that, clamped to low .. high (NaN stays) */
+    float low, high; /* only read with clamp */
 } nn_product_t;
 
 /* BatchNorm with what follows it: v = (x - mean) * scale + beta, clamped to low .. high, and
@@ -26,6 +28,16 @@ typedef struct {
     float low, high;                /* 0 and inf: ReLU; 0 and 6: ReLU6; -inf and inf: neither */
     const float *mean, *scale, *beta, *invstd; /* (channels); scale = gamma * invstd */
 } nn_norm_t;
+
+enum { NN_BLOCK = 48 }; /* channels of a block of a MobileNetV2's expanded tensor, at most */
+
+/* A depthwise 3x3 convolution with padding 1 of one block of one picture. */
+typedef struct {
+    size_t H, W;   /* of the input, unpadded; >= 1 */
+    size_t P, Q;   /* of the output: (H - 1) / stride + 1 and (W - 1) / stride + 1 */
+    size_t stride; /* 1 or 2 */
+    size_t C;      /* 1 .. NN_BLOCK */
+} nn_depthwise_t;
 
 typedef struct {
     float lr, beta1, beta2, epsilon, weight_decay;
@@ -47,6 +59,35 @@ typedef struct {
     /* dx = scale * (g - mean_g - xhat * mean_gx) */
     void (*norm_backward)(float *dx, const float *x, const float *dy, const float *mean_g,
                           const float *mean_gx, const nn_norm_t *p);
+    /* The next six work on one block of one picture: at most NN_BLOCK channels, p->pool false.
+     * Padded tensors have a border of one pixel. Outputs overlap no inputs; NaN goes through.
+     * Interior of a (H+2,W+2,C) = (z - mean) * scale + beta clamped to low .. high, or a copy where
+     * p->scale is NULL; z is (H,W,C) with pixels `z_pixel` floats apart. The border is left alone.
+     * H, W, C are p's. */
+    void (*pad_norm)(float *a, const float *z, size_t z_pixel, const nn_norm_t *p);
+    /* y (P,Q,C) = convolution of a (H+2,W+2,C), border included, with w (9,C); with bias (C), not
+     * NULL, also that added, and clamped to low .. high. */
+    void (*depthwise_forward)(float *y, const float *a, const float *w, const float *bias,
+                              float low, float high, const nn_depthwise_t *d);
+    /* On input g (rows,C) is the gradient of v clamped, on output that of v = (z - mean) * scale +
+     * beta: 0 unless low < v < high. sum_g[c] += sum of g, sum_gx[c] += sum of g * (z - mean) *
+     * invstd. z (rows,C); p's height and width don't matter. */
+    void (*mask_sums)(float *g, double *sum_g, double *sum_gx, const float *z, size_t rows,
+                      const nn_norm_t *p);
+    /* Interior of dz (P+2,Q+2,C) = scale * (g - mean_g - xhat * mean_gx), xhat = (z - mean) *
+     * invstd; g and z (P,Q,C), mean_g and mean_gx (C). The border is left alone. P, Q, C are p's
+     * height, width and channels. */
+    void (*pad_gradient)(float *dz, const float *g, const float *z, const float *mean_g,
+                         const float *mean_gx, const nn_norm_t *p);
+    /* dw (9,C) += sum over outputs of a (H+2,W+2,C) times dz (P+2,Q+2,C), a border included. */
+    void (*depthwise_backward_weight)(float *dw, const float *a, const float *dz,
+                                      const nn_depthwise_t *d);
+    /* g (H,W,C) = gradient of the convolution's input, from dz (P+2,Q+2,C) with a border of zeros
+     * and w (9,C). With z (H,W,C), not NULL, also masked and summed as by mask_sums; without it
+     * sum_g, sum_gx and p may be NULL. */
+    void (*depthwise_backward_input)(float *g, double *sum_g, double *sum_gx, const float *dz,
+                                     const float *w, const float *z, const nn_norm_t *p,
+                                     const nn_depthwise_t *d);
     /* y = x clamped to low .. high; y may be x. */
     void (*clamp)(float *y, const float *x, float low, float high, size_t count);
     /* dx = dy where low < y < high, else 0; dx may be dy. */

@@ -14,52 +14,41 @@ enum { LANES = 16, NV_MAX = 4, ROWS_MAX = 16 };
 #define v_store_tail(p, v, tail) _mm512_mask_storeu_ps(p, tail, v)
 #define v_set1(s)                _mm512_set1_ps(s)
 #define v_fma(a, b, c)           _mm512_fmadd_ps(a, b, c)
+/* Of a NaN and a number, max and min give the second operand. */
+#define v_add(a, b)     _mm512_add_ps(a, b)
+#define v_sub(a, b)     _mm512_sub_ps(a, b)
+#define v_mul(a, b)     _mm512_mul_ps(a, b)
+#define v_fnma(a, b, c) _mm512_fnmadd_ps(a, b, c) /* c - a * b */
+#define v_max(a, b)     _mm512_max_ps(a, b)
+#define v_min(a, b)     _mm512_min_ps(a, b)
+/* g where low < v < high, else 0 */
+#define v_keep_between(g, v, low, high)                                                            \
+    _mm512_maskz_mov_ps(_mm512_mask_cmp_ps_mask(_mm512_cmp_ps_mask(v, low, _CMP_GT_OQ), v, high,   \
+                                                _CMP_LT_OQ),                                       \
+                        g)
+#define v_add(a, b)              _mm512_add_ps(a, b)
+#define v_min(a, b)              _mm512_min_ps(a, b)
+#define v_max(a, b)              _mm512_max_ps(a, b)
 
 static tail_t make_tail(size_t lanes)
 {
     return (tail_t)((1u << lanes) - 1);
 }
 
-#include "nn/product_body.h"
-
 /* 32 registers: R * NV sums, NV weights, one broadcast. */
-COLUMNS(1, 16,
-        TILE_CASE(1, 1) TILE_CASE(2, 1) TILE_CASE(3, 1) TILE_CASE(4, 1) TILE_CASE(5, 1)
-            TILE_CASE(6, 1) TILE_CASE(7, 1) TILE_CASE(8, 1) TILE_CASE(9, 1) TILE_CASE(10, 1)
-                TILE_CASE(11, 1) TILE_CASE(12, 1) TILE_CASE(13, 1) TILE_CASE(14, 1) TILE_CASE(15, 1)
-                    TILE_CASE(16, 1))
-COLUMNS(2, 14,
-        TILE_CASE(1, 2) TILE_CASE(2, 2) TILE_CASE(3, 2) TILE_CASE(4, 2) TILE_CASE(5, 2)
-            TILE_CASE(6, 2) TILE_CASE(7, 2) TILE_CASE(8, 2) TILE_CASE(9, 2) TILE_CASE(10, 2)
-                TILE_CASE(11, 2) TILE_CASE(12, 2) TILE_CASE(13, 2) TILE_CASE(14, 2))
-COLUMNS(3, 9,
-        TILE_CASE(1, 3) TILE_CASE(2, 3) TILE_CASE(3, 3) TILE_CASE(4, 3) TILE_CASE(5, 3)
-            TILE_CASE(6, 3) TILE_CASE(7, 3) TILE_CASE(8, 3) TILE_CASE(9, 3))
-COLUMNS(4, 6,
-        TILE_CASE(1, 4) TILE_CASE(2, 4) TILE_CASE(3, 4) TILE_CASE(4, 4) TILE_CASE(5, 4)
-            TILE_CASE(6, 4))
+#define TILE_ROWS(NV) ((NV) == 1 ? 16 : (NV) == 2 ? 14 : (NV) == 3 ? 9 : 6)
+#define HAS_4_VECTORS 1
 
-static void product_avx512(float *c, const float *a, const float *b, const float *bias,
-                           bool accumulate, const nn_product_t *p)
+/* Vectors of the next group of columns: groups as equal as they go. */
+static size_t group_vectors(size_t left)
 {
-    size_t vectors = (p->cols + LANES - 1) / LANES, groups = (vectors + NV_MAX - 1) / NV_MAX;
-    for (size_t g = 0, at = 0; g < groups; g++) {
-        size_t nv = vectors / groups + (g < vectors % groups);
-        size_t end = at + nv * LANES < p->cols ? at + nv * LANES : p->cols;
-        tail_t tail = make_tail(end - at - (nv - 1) * LANES);
-        const float *bias_at = bias ? bias + at : NULL;
-        if (nv == 4)
-            columns_4(c + at, a, b + at, bias_at, accumulate, p, tail);
-        else if (nv == 3)
-            columns_3(c + at, a, b + at, bias_at, accumulate, p, tail);
-        else if (nv == 2)
-            columns_2(c + at, a, b + at, bias_at, accumulate, p, tail);
-        else
-            columns_1(c + at, a, b + at, bias_at, accumulate, p, tail);
-        at = end;
-    }
+    size_t groups = (left + NV_MAX - 1) / NV_MAX;
+    return (left + groups - 1) / groups;
 }
 
+#include "nn/product_body.h"
+
 #include "nn/kernels_body.h"
+#include "nn/depthwise_body.h"
 
 const nn_kernels_t nn_kernels_avx512 = KERNELS_TABLE("avx512");

@@ -18,9 +18,38 @@ static void product_c(float *c, const float *a, const float *b, const float *bia
                     row[n] += s * from[n];
             }
         }
+        for (size_t n = 0; n < p->cols && p->clamp; n++) {
+            row[n] = row[n] < p->low ? p->low : row[n];
+            row[n] = row[n] > p->high ? p->high : row[n];
+        }
     }
 }
 
+/* Vectors of one lane. */
+typedef float vec;
+typedef bool tail_t;
+enum { LANES = 1 };
+#define v_zero()                        0.0f
+#define v_load(p)                       (*(p))
+#define v_load_tail(p, tail)            ((void)(tail), *(p))
+#define v_store(p, v)                   ((void)(*(p) = (v)))
+#define v_store_tail(p, v, tail)        ((void)(tail), (void)(*(p) = (v)))
+#define v_set1(s)                       (s)
+#define v_add(a, b)                     ((a) + (b))
+#define v_sub(a, b)                     ((a) - (b))
+#define v_mul(a, b)                     ((a) * (b))
+#define v_fma(a, b, c)                  ((a) * (b) + (c))
+#define v_fnma(a, b, c)                 ((c) - (a) * (b))
+#define v_max(a, b)                     ((a) > (b) ? (a) : (b))
+#define v_min(a, b)                     ((a) < (b) ? (a) : (b))
+#define v_keep_between(g, v, low, high) ((v) > (low) && (v) < (high) ? (g) : 0.0f)
+
+static inline tail_t make_tail(size_t lanes)
+{
+    return lanes != 0;
+}
+
 #include "nn/kernels_body.h"
+#include "nn/depthwise_body.h"
 
 const nn_kernels_t nn_kernels_c = KERNELS_TABLE("c");

@@ -1,36 +1,33 @@
 /* nn/product_body.h: the product (kernels.h) in tiles that live in registers: R rows of NV vectors.
- * The includer defines vec, LANES, tail_t, the v_* operations on them, and for each NV from 1 to
- * NV_MAX how many rows fit. */
+ * The includer defines vec, LANES, tail_t, the v_* operations on them, NV_MAX, and for each NV from
+ * 1 to NV_MAX how many rows fit: TILE_ROWS(NV), at most ROWS_MAX. */
 
-/* R and NV are constants wherever this is called, so `sum` becomes registers. Only the last vector
- * may be partial. */
+/* R, NV and PARTIAL are constants wherever this is called, so `sum` becomes registers. PARTIAL: the
+ * last vector is cut by `tail` (masked stores are slow on some CPUs, so whole vectors do without).
+ * What c holds is added last, and asked for first: it need not be near. */
 static inline __attribute__((always_inline)) void tile(float *c, const float *a, const float *b,
                                                        const float *bias, bool accumulate,
                                                        const nn_product_t *p, tail_t tail,
-                                                       const int R, const int NV)
+                                                       const int R, const int NV,
+                                                       const bool PARTIAL)
 {
     vec sum[ROWS_MAX][NV_MAX]; /* a constant size, or it would live in memory */
+    const size_t a_row = p->a_row, a_inner = p->a_inner, b_inner = p->b_inner, c_row = p->c_row;
 #pragma GCC unroll 32
     for (int r = 0; r < R; r++) {
+        __builtin_prefetch(c + (size_t)r * c_row, 1);
 #pragma GCC unroll 4
-        for (int v = 0; v < NV; v++) {
-            const float *from = accumulate ? c + (size_t)r * p->c_row : bias;
-            if (!from)
-                sum[r][v] = v_zero();
-            else if (v + 1 < NV)
-                sum[r][v] = v_load(from + v * LANES);
-            else
-                sum[r][v] = v_load_tail(from + v * LANES, tail);
-        }
+        for (int v = 0; v < NV; v++)
+            sum[r][v] = v_zero();
     }
-    const size_t a_row = p->a_row, a_inner = p->a_inner, b_inner = p->b_inner;
     for (size_t q = 0; q < p->outer; q++) {
         const float *aq = a + q * p->a_outer, *bq = b + q * p->b_outer;
         for (size_t k = p->inner; k > 0; k--, aq += a_inner, bq += b_inner) {
             vec w[NV_MAX];
 #pragma GCC unroll 4
             for (int v = 0; v < NV; v++)
-                w[v] = v + 1 < NV ? v_load(bq + v * LANES) : v_load_tail(bq + v * LANES, tail);
+                w[v] = PARTIAL && v + 1 == NV ? v_load_tail(bq + v * LANES, tail)
+                                              : v_load(bq + v * LANES);
 #pragma GCC unroll 32
             for (int r = 0; r < R; r++) {
                 vec s = v_set1(aq[(size_t)r * a_row]);
@@ -40,36 +37,107 @@ static inline __attribute__((always_inline)) void tile(float *c, const float *a,
             }
         }
     }
+    const float *from = accumulate ? c : bias;
+    if (from) {
+        const size_t step = accumulate ? c_row : 0;
+#pragma GCC unroll 32
+        for (int r = 0; r < R; r++) {
+#pragma GCC unroll 4
+            for (int v = 0; v < NV; v++) {
+                const float *at = from + (size_t)r * step + v * LANES;
+                sum[r][v] = v_add(sum[r][v], PARTIAL && v + 1 == NV ? v_load_tail(at, tail)
+                                                                    : v_load(at));
+            }
+        }
+    }
+    if (p->clamp) {
+        const vec low = v_set1(p->low), high = v_set1(p->high);
+#pragma GCC unroll 32
+        for (int r = 0; r < R; r++) {
+#pragma GCC unroll 4
+            for (int v = 0; v < NV; v++) /* in this order NaN goes through */
+                sum[r][v] = v_min(high, v_max(low, sum[r][v]));
+        }
+    }
 #pragma GCC unroll 32
     for (int r = 0; r < R; r++) {
 #pragma GCC unroll 4
         for (int v = 0; v < NV; v++) {
-            float *to = c + (size_t)r * p->c_row + v * LANES;
-            if (v + 1 < NV)
-                v_store(to, sum[r][v]);
-            else
+            float *to = c + (size_t)r * c_row + v * LANES;
+            if (PARTIAL && v + 1 == NV)
                 v_store_tail(to, sum[r][v], tail);
+            else
+                v_store(to, sum[r][v]);
         }
     }
 }
 
-#define TILE_CASE(R, NV)                                                                           \
+#define TILE_CASE(R, NV, PARTIAL)                                                                  \
     case R:                                                                                        \
-        tile(c, a, b, bias, accumulate, p, tail, R, NV);                                           \
+        if (R <= TILE_ROWS(NV))                                                                    \
+            tile(c, a, b, bias, accumulate, p, tail, R <= TILE_ROWS(NV) ? R : 1, NV, PARTIAL);     \
         break;
 
 /* One group of columns: rows in tiles of nearly equal height. */
-#define COLUMNS(NV, ROWS, CASES)                                                                   \
-    static void columns_##NV(float *c, const float *a, const float *b, const float *bias,          \
-                             bool accumulate, const nn_product_t *p, tail_t tail)                  \
+#define COLUMNS(NAME, NV, PARTIAL)                                                                 \
+    static void NAME(float *c, const float *a, const float *b, const float *bias, bool accumulate, \
+                     const nn_product_t *p, tail_t tail)                                           \
     {                                                                                              \
-        size_t tiles = (p->rows + ROWS - 1) / ROWS;                                                \
+        size_t tiles = (p->rows + TILE_ROWS(NV) - 1) / TILE_ROWS(NV);                              \
+        size_t height = tiles ? p->rows / tiles : 0, higher = tiles ? p->rows % tiles : 0;         \
         for (size_t t = 0; t < tiles; t++) {                                                       \
-            size_t rows = p->rows / tiles + (t < p->rows % tiles);                                 \
+            size_t rows = height + (t < higher);                                                   \
             switch (rows) {                                                                        \
-                CASES                                                                              \
+                TILE_CASE(1, NV, PARTIAL)                                                          \
+                TILE_CASE(2, NV, PARTIAL)                                                          \
+                TILE_CASE(3, NV, PARTIAL)                                                          \
+                TILE_CASE(4, NV, PARTIAL)                                                          \
+                TILE_CASE(5, NV, PARTIAL)                                                          \
+                TILE_CASE(6, NV, PARTIAL)                                                          \
+                TILE_CASE(7, NV, PARTIAL)                                                          \
+                TILE_CASE(8, NV, PARTIAL)                                                          \
+                TILE_CASE(9, NV, PARTIAL)                                                          \
+                TILE_CASE(10, NV, PARTIAL)                                                         \
+                TILE_CASE(11, NV, PARTIAL)                                                         \
+                TILE_CASE(12, NV, PARTIAL)                                                         \
+                TILE_CASE(13, NV, PARTIAL)                                                         \
+                TILE_CASE(14, NV, PARTIAL)                                                         \
+                TILE_CASE(15, NV, PARTIAL)                                                         \
+                TILE_CASE(16, NV, PARTIAL)                                                         \
             }                                                                                      \
             c += rows * p->c_row;                                                                  \
             a += rows * p->a_row;                                                                  \
         }                                                                                          \
     }
+
+typedef void columns_t(float *c, const float *a, const float *b, const float *bias, bool accumulate,
+                       const nn_product_t *p, tail_t tail);
+
+COLUMNS(columns_1, 1, false)
+COLUMNS(columns_2, 2, false)
+COLUMNS(columns_3, 3, false)
+COLUMNS(partial_1, 1, true)
+COLUMNS(partial_2, 2, true)
+COLUMNS(partial_3, 3, true)
+#if HAS_4_VECTORS
+COLUMNS(columns_4, 4, false)
+COLUMNS(partial_4, 4, true)
+static columns_t *const columns_whole[] = {columns_1, columns_2, columns_3, columns_4};
+static columns_t *const columns_partial[] = {partial_1, partial_2, partial_3, partial_4};
+#else
+static columns_t *const columns_whole[] = {columns_1, columns_2, columns_3};
+static columns_t *const columns_partial[] = {partial_1, partial_2, partial_3};
+#endif
+
+static void K(product)(float *c, const float *a, const float *b, const float *bias, bool accumulate,
+                       const nn_product_t *p)
+{
+    for (size_t at = 0; at < p->cols;) {
+        size_t left = (p->cols - at + LANES - 1) / LANES, nv = group_vectors(left);
+        size_t end = at + nv * LANES < p->cols ? at + nv * LANES : p->cols;
+        size_t lanes = end - at - (nv - 1) * LANES;
+        columns_t *columns = (lanes == LANES ? columns_whole : columns_partial)[nv - 1];
+        columns(c + at, a, b + at, bias ? bias + at : NULL, accumulate, p, make_tail(lanes));
+        at = end;
+    }
+}

@@ -74,7 +74,10 @@ static void products_agree_on_odd_sizes(void **state)
                                   1 + (size_t)rng_below(&rng, 4),
                                   inner * cols + (size_t)rng_below(&rng, 3),
                                   cols + (size_t)rng_below(&rng, 2),
-                                  cols + (size_t)rng_below(&rng, 4)};
+                                  cols + (size_t)rng_below(&rng, 4),
+                                  rng_below(&rng, 2),
+                                  -0.5f,
+                                  0.75f};
                 check_product(k, &rng, p, rng_below(&rng, 2), rng_below(&rng, 2));
             }
         }
@@ -87,9 +90,21 @@ static void an_empty_product_is_the_bias(void **state)
     rng_t rng = test_rng(2);
     FOR_LEVELS(k)
     {
-        check_product(k, &rng, (nn_product_t){3, 21, 0, 5, 1, 1, 1, 21, 21, 21}, false, false);
-        check_product(k, &rng, (nn_product_t){3, 21, 2, 0, 1, 1, 1, 21, 21, 21}, false, true);
-        check_product(k, &rng, (nn_product_t){3, 21, 2, 0, 1, 1, 1, 21, 21, 21}, true, true);
+        nn_product_t p = {.rows = 3,
+                          .cols = 21,
+                          .inner = 5,
+                          .a_row = 1,
+                          .a_outer = 1,
+                          .a_inner = 1,
+                          .b_outer = 21,
+                          .b_inner = 21,
+                          .c_row = 21};
+        check_product(k, &rng, p, false, false);
+        p.outer = 2, p.inner = 0;
+        check_product(k, &rng, p, false, true);
+        check_product(k, &rng, p, true, true);
+        p.clamp = true, p.low = 0, p.high = 0.25f;
+        check_product(k, &rng, p, false, true);
     }
 }
 
@@ -101,12 +116,16 @@ static void products_carry_nan_and_infinity(void **state)
         b[i] = 1;
     b[3] = NAN;
     b[18] = INFINITY;
-    FOR_LEVELS(k)
-    {
-        nn_product_t p = {1, 19, 1, 2, 0, 0, 1, 0, 19, 19};
-        k->product(c, a, b, NULL, false, &p);
-        assert_true(isnan(c[3]) && isinf(c[18]));
-        assert_true(c[0] == 3 && c[17] == 3);
+    for (int level = CPU_C; level <= CPU_AVX512; level++) {
+        const nn_kernels_t *k = nn_kernels_at((cpu_level_t)level);
+        nn_product_t p = {
+            .rows = 1, .cols = 19, .outer = 1, .inner = 2, .a_inner = 1, .b_inner = 19, .c_row = 19};
+        for (int clamp = 0; k && clamp < 2; clamp++) {
+            p.clamp = clamp, p.low = 0, p.high = 2;
+            k->product(c, a, b, NULL, false, &p);
+            assert_true(isnan(c[3]) && c[0] == (clamp ? 2 : 3) && c[17] == c[0]);
+            assert_true(clamp ? c[18] == 2 : isinf(c[18]));
+        }
     }
 }
 
