@@ -273,5 +273,9 @@ static void K(sgd)(float *restrict w, float *restrict buffer, const float *restr
         .name = level, .product = K(product), .moments = K(moments),                               \
         .add_columns = K(add_columns), .norm_forward = K(norm_forward), .norm_sums = K(norm_sums), \
         .norm_backward = K(norm_backward), .clamp = K(clamp), .clamp_backward = K(clamp_backward), \
-        .add = K(add), .adam = K(adam), .sgd = K(sgd)                                              \
+        .add = K(add), .adam = K(adam), .sgd = K(sgd), .pad_norm = K(pad_norm),                    \
+        .depthwise_forward = K(depthwise_forward), .mask_sums = K(mask_sums),                      \
+        .pad_gradient = K(pad_gradient),                                                           \
+        .depthwise_backward_weight = K(depthwise_backward_weight),                                 \
+        .depthwise_backward_input = K(depthwise_backward_input)                                    \
     }
