@@ -25,4 +25,5 @@ static void build(nn_builder_t *b, const nn_arch_t *arch)
 }
 
 /* 28 pixels: 24 after conv1, 12, 8 after conv2, 4, 2 after conv3, 1. */
-const nn_architecture_t nn_architecture_cnn = {"cnn", 28, build};
+const nn_architecture_t nn_architecture_cnn = {
+    .name = "cnn", .input_min = 28, .input_max = 1024, .init = NN_INIT_UNIFORM, .build = build};

@@ -12,12 +12,15 @@ typedef struct {
 
 typedef struct {
     const char *name;
-    size_t input_min; /* pixels: the least that works */
+    size_t input_min, input_max; /* pixels: the least that works, the most that is allowed */
+    const char *strides;         /* "imagenet|small", the first is the default; NULL: no choice */
+    bool dropout;                /* takes arch.dropout */
+    nn_init_t init;
     void (*build)(nn_builder_t *builder, const nn_arch_t *arch);
 } nn_architecture_t;
 
 /* NULL-terminated; a new architecture is a file with a builder and a line in net.c. */
-extern const nn_architecture_t nn_architecture_cnn;
+extern const nn_architecture_t nn_architecture_cnn, nn_architecture_mobilenet_v2;
 
 /* channels x width, rounded, at least 1. */
 size_t nn_build_channels(size_t channels, double width);

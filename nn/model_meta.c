@@ -68,15 +68,17 @@ err_t nn_model_meta_put(safetensors_writer_t *writer, const nn_model_meta_t *met
 {
     err_t err = ERR_OK;
     size_t bad = 0;
-    char width[40];
+    char number[40];
     char *names = names_text(meta, &bad);
     if (!names)
         FAIL(ERR_FORMAT, "name of class %zu is not UTF-8: rename it", bad);
-    snprintf(width, sizeof width, "%.17g", meta->arch.width);
     safetensors_writer_metadata(writer, "format", MODEL_FORMAT);
     safetensors_writer_metadata(writer, "architecture", meta->arch.name);
-    safetensors_writer_metadata(writer, "width", width);
+    snprintf(number, sizeof number, "%.17g", meta->arch.width);
+    safetensors_writer_metadata(writer, "width", number);
     safetensors_writer_metadata(writer, "strides", meta->arch.strides);
+    snprintf(number, sizeof number, "%.17g", meta->arch.dropout);
+    safetensors_writer_metadata(writer, "dropout", number);
     put_u64(writer, "input", meta->arch.input);
     put_u64(writer, "classes", meta->arch.classes);
     safetensors_writer_metadata(writer, "class_names", names);
@@ -116,6 +118,19 @@ static err_t get_u64(uint64_t *out, const safetensors_t *file, const char *key)
     if (!text_to_u64(out, text))
         FAIL(ERR_FORMAT, "%s: metadata \"%s\" is \"%s\", not a whole number",
              safetensors_path(file), key, shown);
+out:
+    return err;
+}
+
+static err_t get_number(double *out, const safetensors_t *file, const char *key)
+{
+    err_t err = ERR_OK;
+    char text[64], shown[64];
+    TRY(get_text(text, sizeof text, file, key));
+    text_printable(shown, sizeof shown, text, strlen(text));
+    if (!text_to_double(out, text))
+        FAIL(ERR_FORMAT, "%s: metadata \"%s\" is \"%s\", not a number", safetensors_path(file),
+             key, shown);
 out:
     return err;
 }
@@ -183,11 +198,10 @@ err_t nn_model_meta_get(nn_model_meta_t *meta, const safetensors_t *file)
         FAIL(ERR_FORMAT, "%s: metadata \"format\" is \"%s\": this program reads \"%s\"", path,
              shown, MODEL_FORMAT);
     TRY(get_text(meta->arch.name, sizeof meta->arch.name, file, "architecture"));
-    TRY(get_text(text, sizeof text, file, "width"));
-    text_printable(shown, sizeof shown, text, strlen(text));
-    if (!text_to_double(&meta->arch.width, text))
-        FAIL(ERR_FORMAT, "%s: metadata \"width\" is \"%s\", not a number", path, shown);
+    TRY(get_number(&meta->arch.width, file, "width"));
     TRY(get_text(meta->arch.strides, sizeof meta->arch.strides, file, "strides"));
+    if (safetensors_metadata(file, "dropout")) /* files of the first version have none */
+        TRY(get_number(&meta->arch.dropout, file, "dropout"));
     TRY(get_u64(&input, file, "input"));
     TRY(get_u64(&classes, file, "classes"));
     if (classes < 2 || classes > NN_CLASSES_MAX)

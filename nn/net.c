@@ -1,14 +1,14 @@
 #include "nn/net.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/text.h"
 #include "nn/builder.h"
 #include "nn/memory.h"
 
-enum { INPUT_MAX = 1024 }; /* pixels: keeps every size far from overflow */
-
-static const nn_architecture_t *const architectures[] = {&nn_architecture_cnn};
+static const nn_architecture_t *const architectures[] = {&nn_architecture_cnn,
+                                                         &nn_architecture_mobilenet_v2};
 enum { ARCHITECTURES = sizeof architectures / sizeof architectures[0] };
 
 static err_t find_architecture(const nn_architecture_t **found, const char *name)
@@ -27,7 +27,8 @@ static err_t find_architecture(const nn_architecture_t **found, const char *name
     if (nearest)
         return err_set(ERR_CONFIG, "no model is called \"%s\"; did you mean \"%s\"?", shown,
                        nearest);
-    return err_set(ERR_CONFIG, "no model is called \"%s\"; there is \"%s\"", shown, names[0]);
+    return err_set(ERR_CONFIG, "no model is called \"%s\"; there are \"%s\" and \"%s\"", shown,
+                   names[0], names[1]);
 }
 
 static err_t check_arch(const nn_arch_t *arch, const nn_architecture_t *a)
@@ -40,8 +41,39 @@ static err_t check_arch(const nn_arch_t *arch, const nn_architecture_t *a)
     if (arch->input < a->input_min)
         FAIL(ERR_CONFIG, "input of %zu pixels is too small for %s: it needs at least %zu",
              arch->input, a->name, a->input_min);
-    if (arch->input > INPUT_MAX)
-        FAIL(ERR_CONFIG, "input of %zu pixels is too large: at most %d", arch->input, INPUT_MAX);
+    if (arch->input > a->input_max)
+        FAIL(ERR_CONFIG, "input of %zu pixels is too large for %s: at most %zu", arch->input,
+             a->name, a->input_max);
+    if (!(arch->dropout >= 0.0 && arch->dropout < 1.0))
+        FAIL(ERR_CONFIG, "model dropout %g: must be at least 0 and below 1", arch->dropout);
+out:
+    return err;
+}
+
+/* Strides must be one of the architecture's; none given, they become its first. What it does not
+ * take is cleared. */
+static err_t resolve(nn_arch_t *arch, const nn_architecture_t *a)
+{
+    err_t err = ERR_OK;
+    char shown[40];
+    const size_t length = strlen(arch->strides);
+    const char *at = a->strides;
+    if (!a->dropout)
+        arch->dropout = 0.0;
+    if (!at && length == 0)
+        return ERR_OK;
+    text_printable(shown, sizeof shown, arch->strides, length);
+    if (!at)
+        FAIL(ERR_CONFIG, "strides \"%s\": %s has none to choose from, leave them out", shown,
+             a->name);
+    for (size_t word = strcspn(at, "|"); word > 0; word = strcspn(at, "|")) {
+        if (length == 0)
+            snprintf(arch->strides, sizeof arch->strides, "%.*s", (int)word, at);
+        if (length == 0 || (length == word && !strncmp(at, arch->strides, word)))
+            return ERR_OK;
+        at += word + (at[word] == '|');
+    }
+    FAIL(ERR_CONFIG, "strides \"%s\": %s takes one of %s", shown, a->name, a->strides);
 out:
     return err;
 }
@@ -51,11 +83,14 @@ err_t nn_net_new(nn_net_t **out_net, const nn_arch_t *arch)
     err_t err = ERR_OK;
     nn_net_t *net = NULL;
     const nn_architecture_t *a = NULL;
+    nn_arch_t resolved = *arch;
     *out_net = NULL;
     TRY(find_architecture(&a, arch->name));
     TRY(check_arch(arch, a));
+    TRY(resolve(&resolved, a));
     net = nn_calloc(1, sizeof *net);
-    net->arch = *arch;
+    net->arch = resolved;
+    net->init = a->init;
     nn_builder_t builder = {.net = net, .tensor_capacity = 16};
     net->tensors = nn_calloc(builder.tensor_capacity, sizeof *net->tensors);
     net->tensors[0] = (nn_shape_t){arch->input, arch->input, 3};

@@ -65,15 +65,23 @@ typedef struct {
 
 /* What a builder needs, and what a model file's metadata says. */
 typedef struct {
-    char name[32];    /* "cnn", later "mobilenet_v2" */
+    char name[32];    /* "cnn", "mobilenet_v2" */
     double width;     /* channel multiplier, in (0, 4] */
-    char strides[16]; /* "imagenet" or "small" for mobilenet_v2, "" for cnn */
+    char strides[16]; /* "imagenet" or "small" for mobilenet_v2 ("": imagenet), "" for cnn */
     size_t input;     /* height and width of the picture, in pixels */
     size_t classes;   /* 2 .. NN_CLASSES_MAX */
+    double dropout;   /* in [0, 1), ahead of mobilenet_v2's classifier; cnn has none: 0 */
 } nn_arch_t;
 
+/* How the first weights are drawn. */
+typedef enum {
+    NN_INIT_UNIFORM, /* PyTorch's default */
+    NN_INIT_NORMAL   /* torchvision's for its mobile networks */
+} nn_init_t;
+
 typedef struct {
-    nn_arch_t arch;
+    nn_arch_t arch; /* as resolved: what an architecture does not have is "" or 0 */
+    nn_init_t init;
     nn_op_t *ops; /* (op_count), in an order in which they can run */
     size_t op_count;
     nn_shape_t *tensors; /* (tensor_count); tensor 0 is the input, the last op writes the logits */
@@ -86,7 +94,8 @@ typedef struct {
 } nn_net_t;
 
 /* Builds the list. ERR_CONFIG: unknown architecture (with the nearest known), input too small for
- * it (with the least that works), width or classes out of range. The caller destroys. */
+ * it (with the least that works), width, strides, dropout or classes out of range. The caller
+ * destroys. */
 err_t nn_net_new(nn_net_t **net, const nn_arch_t *arch);
 void nn_net_destroy(nn_net_t **net);
 /* Entry index by name, NN_NONE if there is none. */
@@ -102,9 +111,11 @@ typedef struct {
 err_t nn_state_init(nn_state_t *state, const nn_net_t *net);
 void nn_state_free(nn_state_t *state);
 void nn_state_copy(nn_state_t *to, const nn_state_t *from);
-/* PyTorch's default initialisation, drawn from the seed: conv and dense weights and biases
- * U(-1/sqrt(fan_in), 1/sqrt(fan_in)) (kaiming_uniform with a = sqrt 5), BatchNorm 1 and 0, running
- * 0 and 1, counters 0. */
+/* The first model, drawn from the seed by net->init: BatchNorm 1 and 0, running 0 and 1, counters
+ * 0, and of conv and dense
+ *   UNIFORM: weights and biases U(-1/sqrt(fan_in), 1/sqrt(fan_in)) (kaiming_uniform, a = sqrt 5);
+ *   NORMAL: conv weights N(0, 2/fan_out) (kaiming_normal, fan_out), dense weights N(0, 0.01^2),
+ *   biases 0. */
 void nn_state_draw(nn_state_t *state, uint64_t seed);
 /* SHA-256 over the float buffer, little-endian, as 64 hex digits + zero. */
 void nn_state_digest(char hex[65], const nn_state_t *state);

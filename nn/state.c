@@ -41,6 +41,22 @@ static size_t fan_in(const nn_net_t *net, const nn_entry_t *entry)
     return weight->count / weight->shape[0];
 }
 
+static void draw_uniform(float *values, const nn_net_t *net, const nn_entry_t *e, rng_t *rng)
+{
+    float bound = (float)(1.0 / sqrt((double)fan_in(net, e)));
+    for (size_t k = 0; k < e->count; k++)
+        values[k] = bound * (2.0f * rng_float(rng) - 1.0f);
+}
+
+/* fan_out of a convolution is its outputs times its window, whatever its groups. */
+static void draw_normal(float *values, const nn_entry_t *e, rng_t *rng)
+{
+    bool conv = e->rank == 4;
+    double deviation = conv ? sqrt(2.0 / (double)(e->shape[0] * e->shape[2] * e->shape[3])) : 0.01;
+    for (size_t k = 0; k < e->count; k++)
+        values[k] = e->kind == NN_KIND_BIAS ? 0.0f : (float)(deviation * rng_normal(rng));
+}
+
 void nn_state_draw(nn_state_t *state, uint64_t seed)
 {
     const nn_net_t *net = state->net;
@@ -54,9 +70,10 @@ void nn_state_draw(nn_state_t *state, uint64_t seed)
         if (e->kind == NN_KIND_WEIGHT || e->kind == NN_KIND_BIAS) {
             rng_t rng;
             rng_init(&rng, seed, RNG_STREAM_INIT, i, 0);
-            float bound = (float)(1.0 / sqrt((double)fan_in(net, e)));
-            for (size_t k = 0; k < e->count; k++)
-                values[k] = bound * (2.0f * rng_float(&rng) - 1.0f);
+            if (net->init == NN_INIT_NORMAL)
+                draw_normal(values, e, &rng);
+            else
+                draw_uniform(values, net, e, &rng);
         } else {
             float value = e->kind == NN_KIND_BN_WEIGHT || e->kind == NN_KIND_RUNNING_VAR;
             for (size_t k = 0; k < e->count; k++)

@@ -319,7 +319,10 @@ static err_t check_model(config_draft_t *draft)
     if (nn_net_new(&net, &arch)) {
         char why[600];
         snprintf(why, sizeof why, "%s", err_message());
-        FAIL_KEY(strncmp(why, "input", 5) ? "model.name" : "model.input", "%s", why);
+        const char *key = !strncmp(why, "input", 5)       ? "model.input"
+                          : !strncmp(why, "strides", 7) ? "model.strides"
+                                                        : "model.name";
+        FAIL_KEY(key, "%s", why);
     }
 out:
     nn_net_destroy(&net);

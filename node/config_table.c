@@ -53,6 +53,9 @@ const config_key_t config_keys[] = {
      "multiplies the number of channels"},
     {"model.strides", CONFIG_WORD, AT(config.model.strides), 0, 15, false, "imagenet|small", NULL,
      "where a mobilenet_v2 shrinks the picture; nothing for cnn"},
+    {"model.dropout", CONFIG_REAL, AT(config.model.dropout), 0, 0.95, false, NULL, "0.2",
+     "part of the features that a training step leaves out ahead of mobilenet_v2's classifier; "
+     "nothing for cnn"},
     {"model.classes", CONFIG_CLASSES, 0, 2, NN_CLASSES_MAX, false, NULL, "[]",
      "names of the classes in their order; []: those of the data"},
 

@@ -39,7 +39,7 @@ static err_t save(const char *path, const float *x)
     nn_trainer_t *trainer = NULL;
     nn_optimizer_t adam = nn_optimizer_default(NN_ADAM, 1e-3f);
     const int32_t labels[PICTURES] = {1, 3, 5, 9};
-    nn_model_meta_t meta = {.arch = {"cnn", 1.0, "", 64, 10},
+    nn_model_meta_t meta = {.arch = {"cnn", 1.0, "", 64, 10, 0},
                             .normalisation = data_normalisation_default(),
                             .federation = "interop",
                             .precision = "fp32"};
