@@ -26,32 +26,10 @@ import numpy
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from torch import nn
+
+from rival_nets import Cnn
 
 SIDE = 64  # pixels
-
-
-class Cnn(nn.Module):
-    """hearsay's `cnn` for 64x64 pictures: 434,602 trainable parameters with 10 classes."""
-
-    def __init__(self, classes):
-        super().__init__()
-        self.conv1 = nn.Conv2d(3, 32, 5)
-        self.bn1 = nn.BatchNorm2d(32)
-        self.conv2 = nn.Conv2d(32, 64, 5)
-        self.bn2 = nn.BatchNorm2d(64)
-        self.conv3 = nn.Conv2d(64, 96, 3)
-        self.bn3 = nn.BatchNorm2d(96)
-        self.fc1 = nn.Linear(2400, 128)
-        self.fc2 = nn.Linear(128, 128)
-        self.fc3 = nn.Linear(128, classes)
-
-    def forward(self, x):
-        x = F.max_pool2d(F.relu_(self.bn1(self.conv1(x))), 2)
-        x = F.max_pool2d(F.relu_(self.bn2(self.conv2(x))), 2)
-        x = F.max_pool2d(F.relu_(self.bn3(self.conv3(x))), 2)
-        x = torch.flatten(x, 1)
-        return self.fc3(F.relu_(self.fc2(F.relu_(self.fc1(x)))))
 
 
 def read_picture(path):

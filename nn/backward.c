@@ -160,6 +160,7 @@ void nn_run_backward(nn_run_t *run, const nn_state_t *state)
     run->state = state;
     for (size_t s = run->plan.step_count; s-- > 0;) {
         const nn_step_t *step = run->step = &run->plan.steps[s];
+        nn_run_mark(run, 2 * run->plan.step_count - s);
         if (step->kind == NN_STEP_NORM) {
             nn_threads_run(run->threads, norm_sums_part, run);
             norm_collect(run, step);
@@ -170,4 +171,5 @@ void nn_run_backward(nn_run_t *run, const nn_state_t *state)
         else if (step->kind == NN_STEP_DENSE)
             dense_collect(run, step);
     }
+    nn_run_mark(run, 2 * run->plan.step_count + 1);
 }

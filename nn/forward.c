@@ -160,6 +160,7 @@ const float *nn_run_forward_packed(nn_run_t *run, const nn_state_t *state, const
     run->n = n;
     for (size_t s = 0; s < run->plan.step_count; s++) {
         const nn_step_t *step = run->step = &run->plan.steps[s];
+        nn_run_mark(run, s);
         if (step->kind == NN_STEP_NORM) {
             bool batch = run->mode != NN_RUN_INFER;
             if (batch && !step->has_moments)
@@ -172,6 +173,7 @@ const float *nn_run_forward_packed(nn_run_t *run, const nn_state_t *state, const
         }
         nn_threads_run(run->threads, forward_part, run);
     }
+    nn_run_mark(run, run->plan.step_count);
     return run->activations[run->plan.logits];
 }
 

@@ -37,6 +37,11 @@ void nn_infer_destroy(nn_infer_t **infer)
     *infer = NULL;
 }
 
+nn_run_t *nn_infer_inner_run(const nn_infer_t *infer)
+{
+    return infer->run;
+}
+
 /* The weights being packed. */
 static void run_packed(nn_infer_t *infer, float *logits, const nn_state_t *state, const float *x,
                        size_t n)

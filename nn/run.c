@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "base/clock.h"
+
 static size_t floats(size_t count)
 {
     return arena_round(count * sizeof(float));
@@ -102,6 +104,15 @@ void nn_run_destroy(nn_run_t **run)
 size_t nn_run_norm_count(const nn_step_t *step, size_t n)
 {
     return n * step->in_shape.height * step->in_shape.width;
+}
+
+void nn_run_mark(nn_run_t *run, size_t k)
+{
+    if (!run->times)
+        return;
+    double now = clock_monotonic_s();
+    run->times[k] += now - run->marked;
+    run->marked = now;
 }
 
 void nn_run_part(const nn_run_t *run, size_t part, size_t *first, size_t *end)

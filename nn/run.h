@@ -29,6 +29,8 @@ typedef struct {
     double *batch_mean, *batch_var; /* (plan.channel_count) of the last batch, biased */
     float *mean_g, *mean_gx;        /* (plan.channel_max) */
     float *gradient;                /* (float_count) as the float buffer, TRAIN */
+    double *times; /* (2 * step_count + 3) seconds, see nn_run_mark; NULL: no clock is read */
+    double marked; /* when nn_run_mark was last called */
     /* The call under way */
     const nn_state_t *state;
     const float *x;
@@ -53,6 +55,16 @@ void nn_run_backward(nn_run_t *run, const nn_state_t *state);
 
 /* Elements of one BatchNorm channel in a batch of n. */
 size_t nn_run_norm_count(const nn_step_t *step, size_t n);
+
+/* Adds the time since the last mark to times[k]. With S steps, what passes before step s goes
+ * forward has k = s, before it goes back k = 2S - s, and k = S and 2S + 1 end the two ways: so step
+ * s has times[s + 1] and times[2S + 1 - s], the loss times[S + 1]; k = 2S + 2 is the caller's. */
+void nn_run_mark(nn_run_t *run, size_t k);
+/* What runs inside a trainer and an inference: for measuring. */
+struct nn_trainer_s;
+struct nn_infer_s;
+nn_run_t *nn_trainer_run(const struct nn_trainer_s *trainer);
+nn_run_t *nn_infer_inner_run(const struct nn_infer_s *infer);
 
 /* Pictures first .. end-1 of the call under way are part `part`'s. */
 void nn_run_part(const nn_run_t *run, size_t part, size_t *first, size_t *end);

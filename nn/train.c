@@ -118,6 +118,11 @@ void nn_trainer_step(nn_trainer_t *t, nn_state_t *state, double *loss, size_t *c
     optimize(t, state);
 }
 
+nn_run_t *nn_trainer_run(const nn_trainer_t *t)
+{
+    return t->run;
+}
+
 const float *nn_trainer_gradients(const nn_trainer_t *t)
 {
     return t->run->gradient;
