@@ -1,16 +1,6 @@
 #include <string.h>
 
-#include "nn/run.h"
-
-static float *gradient_of(const nn_run_t *run, int entry)
-{
-    return entry == NN_NONE ? NULL : run->gradient + run->plan.net->entries[entry].offset;
-}
-
-static size_t rounded(size_t count)
-{
-    return arena_round(count * sizeof(float)) / sizeof(float);
-}
+#include "nn/bottleneck.h"
 
 /* Where the gradient of picture i's in[0] goes: into place, or into `spare` to be added. */
 static float *input_gradient(const nn_run_t *run, const nn_step_t *step, size_t i)
@@ -22,8 +12,8 @@ static float *input_gradient(const nn_run_t *run, const nn_step_t *step, size_t 
 static void conv_part(nn_run_t *run, const nn_step_t *step, size_t part, size_t first, size_t end)
 {
     const nn_conv2d_t *d = &step->conv;
-    float *scratch = run->scratch + part * rounded(run->plan.scratch_count);
-    float *dw = run->partial + part * rounded(run->plan.packed_max), *db = dw + step->packed_count;
+    float *scratch = nn_run_scratch(run, part);
+    float *dw = nn_run_partial(run, part), *db = dw + step->packed_count;
     memset(dw, 0, (step->packed_count + d->O) * sizeof *dw);
     for (size_t i = first; i < end; i++) {
         const float *dy = run->gradients[step->out] + i * nn_shape_count(step->out_shape);
@@ -34,17 +24,13 @@ static void conv_part(nn_run_t *run, const nn_step_t *step, size_t part, size_t 
     }
 }
 
-/* Adds up what the threads have, in their order. */
 static void conv_collect(nn_run_t *run, const nn_step_t *step)
 {
-    const size_t parts = nn_threads_count(run->threads);
-    float *dw = run->partial, *db = dw + step->packed_count;
-    for (size_t p = 1; p < parts; p++)
-        run->kernels->add(dw, run->partial + p * rounded(run->plan.packed_max),
-                          step->packed_count + step->conv.O);
-    nn_conv2d_unpack(gradient_of(run, step->op->weight), dw, &step->conv);
+    float *dw = nn_run_collect_partial(run, step->packed_count + step->conv.O);
+    float *db = dw + step->packed_count;
+    nn_conv2d_unpack(nn_run_gradient(run, step->op->weight), dw, &step->conv);
     if (step->op->bias != NN_NONE)
-        memcpy(gradient_of(run, step->op->bias), db, step->conv.O * sizeof *db);
+        memcpy(nn_run_gradient(run, step->op->bias), db, step->conv.O * sizeof *db);
 }
 
 static void dense_part(nn_run_t *run, const nn_step_t *step, size_t part, size_t first, size_t end)
@@ -54,8 +40,8 @@ static void dense_part(nn_run_t *run, const nn_step_t *step, size_t part, size_t
     const bool flat = step->layout.height * step->layout.width > 1;
     const float *w = flat ? run->packed + step->packed : nn_run_values(run, step->op->weight);
     const float *dy = run->gradients[step->out];
-    nn_dense_backward_weight(flat ? run->partial : gradient_of(run, step->op->weight),
-                             gradient_of(run, step->op->bias), nn_run_input(run, step, 0), dy,
+    nn_dense_backward_weight(flat ? run->partial : nn_run_gradient(run, step->op->weight),
+                             nn_run_gradient(run, step->op->bias), nn_run_input(run, step, 0), dy,
                              run->n, I, O, O * part / parts, O * (part + 1) / parts, run->kernels);
     if (end > first)
         nn_dense_backward_input(input_gradient(run, step, first), dy + first * O, w, end - first, I,
@@ -66,7 +52,7 @@ static void dense_collect(nn_run_t *run, const nn_step_t *step)
 {
     const nn_shape_t l = step->layout;
     if (l.height * l.width > 1)
-        nn_dense_unpack(gradient_of(run, step->op->weight), run->partial, step->out_shape.channels,
+        nn_dense_unpack(nn_run_gradient(run, step->op->weight), run->partial, step->out_shape.channels,
                         l.height, l.width, l.channels);
 }
 
@@ -76,31 +62,12 @@ static void norm_sums_part(void *argument, size_t part)
     const nn_step_t *step = run->step;
     const size_t C = step->in_shape.channels;
     size_t first, end;
-    nn_norm_t norm = nn_run_norm(run, step);
+    nn_norm_t norm = nn_run_norm_step(run, step);
     nn_run_part(run, part, &first, &end);
     for (size_t i = first; i < end; i++)
         run->kernels->norm_sums(
             run->sums + i * 2 * C, run->sums + (i * 2 + 1) * C, nn_run_input(run, step, i),
             run->gradients[step->out] + i * nn_shape_count(step->out_shape), &norm);
-}
-
-/* Gradients of gamma and beta, and the means that every dx needs. */
-static void norm_collect(nn_run_t *run, const nn_step_t *step)
-{
-    const size_t C = step->in_shape.channels;
-    const double count = (double)nn_run_norm_count(step, run->n);
-    float *gamma = gradient_of(run, step->op->weight), *beta = gradient_of(run, step->op->bias);
-    for (size_t c = 0; c < C; c++) {
-        double g = 0, gx = 0;
-        for (size_t i = 0; i < run->n; i++) {
-            g += run->sums[i * 2 * C + c];
-            gx += run->sums[(i * 2 + 1) * C + c];
-        }
-        beta[c] = (float)g;
-        gamma[c] = (float)gx;
-        run->mean_g[c] = (float)(g / count);
-        run->mean_gx[c] = (float)(gx / count);
-    }
 }
 
 /* One picture of the other kinds. */
@@ -111,7 +78,7 @@ static void backward_picture(nn_run_t *run, const nn_step_t *step, size_t i)
     const float *x = nn_run_input(run, step, i), *dy = run->gradients[step->out] + i * out;
     float *dx = input_gradient(run, step, i);
     if (step->kind == NN_STEP_NORM) {
-        nn_norm_t norm = nn_run_norm(run, step);
+        nn_norm_t norm = nn_run_norm_step(run, step);
         run->kernels->norm_backward(dx, x, dy, run->mean_g, run->mean_gx, &norm);
     } else if (step->kind == NN_STEP_CLAMP) {
         run->kernels->clamp_backward(dx, run->activations[step->out] + i * out, dy, step->low,
@@ -161,9 +128,13 @@ void nn_run_backward(nn_run_t *run, const nn_state_t *state)
     for (size_t s = run->plan.step_count; s-- > 0;) {
         const nn_step_t *step = run->step = &run->plan.steps[s];
         nn_run_mark(run, 2 * run->plan.step_count - s);
+        if (step->kind == NN_STEP_BOTTLENECK) {
+            nn_bottleneck_backward(run, step);
+            continue;
+        }
         if (step->kind == NN_STEP_NORM) {
             nn_threads_run(run->threads, norm_sums_part, run);
-            norm_collect(run, step);
+            nn_run_collect_norm(run, &run->plan.norms[step->site[0]], run->n);
         }
         nn_threads_run(run->threads, backward_part, run);
         if (step->kind == NN_STEP_CONV2D)

@@ -1,7 +1,6 @@
-#include <math.h>
 #include <string.h>
 
-#include "nn/run.h"
+#include "nn/bottleneck.h"
 
 void nn_run_pack(nn_run_t *run, const nn_state_t *state)
 {
@@ -18,6 +17,8 @@ void nn_run_pack(nn_run_t *run, const nn_state_t *state)
         else if (step->kind == NN_STEP_DENSE && step->layout.height * step->layout.width > 1)
             nn_dense_pack(packed, nn_run_values(run, step->op->weight), step->out_shape.channels,
                           step->layout.height, step->layout.width, step->layout.channels);
+        else if (step->kind == NN_STEP_BOTTLENECK)
+            nn_bottleneck_pack(run, step);
     }
 }
 
@@ -28,50 +29,11 @@ static void take_moments(nn_run_t *run, const nn_step_t *norm, const float *x, s
     run->kernels->moments(sums, sums + C, x, norm->in_shape.height * norm->in_shape.width, C);
 }
 
-/* Mean and biased variance of the batch out of its pictures' (Chan, Golub, LeVeque 1979; equal
- * counts). In the pictures' order, so the number of threads does not matter. */
-static void merge_moments(nn_run_t *run, const nn_step_t *norm)
-{
-    const size_t C = norm->in_shape.channels, n = run->n;
-    const double rows = (double)(norm->in_shape.height * norm->in_shape.width);
-    for (size_t c = 0; c < C; c++) {
-        double mean = 0, m2 = 0;
-        for (size_t i = 0; i < n; i++)
-            mean += run->sums[i * 2 * C + c];
-        mean /= (double)n;
-        for (size_t i = 0; i < n; i++) {
-            double d = run->sums[i * 2 * C + c] - mean;
-            m2 += run->sums[(i * 2 + 1) * C + c] + rows * d * d;
-        }
-        run->batch_mean[norm->channel + c] = mean;
-        run->batch_var[norm->channel + c] = m2 / (rows * (double)n);
-    }
-}
-
-/* Mean, invstd and scale of this step: the batch's, or the running ones. */
-static void set_norm(nn_run_t *run, const nn_step_t *norm)
-{
-    const float *gamma = nn_run_values(run, norm->op->weight);
-    const float *running_mean = nn_run_values(run, norm->op->running_mean);
-    const float *running_var = nn_run_values(run, norm->op->running_var);
-    for (size_t c = 0; c < norm->in_shape.channels; c++) {
-        size_t at = norm->channel + c;
-        bool running = run->mode == NN_RUN_INFER;
-        double mean = running ? (double)running_mean[c] : run->batch_mean[at];
-        double var = running ? (double)running_var[c] : run->batch_var[at];
-        double invstd = 1.0 / sqrt(var + (double)norm->op->epsilon);
-        run->mean[at] = (float)mean;
-        run->invstd[at] = (float)invstd;
-        run->scale[at] = (float)((double)gamma[c] * invstd);
-    }
-}
-
 static void conv_part(nn_run_t *run, const nn_step_t *step, size_t part, size_t first, size_t end)
 {
     const size_t count = nn_shape_count(step->out_shape);
     const bool moments = step->norm != NN_NONE && run->mode != NN_RUN_INFER;
-    float *scratch = run->scratch +
-                     part * (arena_round(run->plan.scratch_count * sizeof(float)) / sizeof(float));
+    float *scratch = nn_run_scratch(run, part);
     for (size_t i = first; i < end; i++) {
         float *y = run->activations[step->out] + i * count;
         nn_conv2d_forward(y, nn_run_input(run, step, i), run->packed + step->packed,
@@ -100,7 +62,7 @@ static void forward_picture(nn_run_t *run, const nn_step_t *step, size_t i)
     const float *x = nn_run_input(run, step, i);
     float *y = run->activations[step->out] + i * out;
     if (step->kind == NN_STEP_NORM) {
-        nn_norm_t norm = nn_run_norm(run, step);
+        nn_norm_t norm = nn_run_norm_step(run, step);
         run->kernels->norm_forward(y, x, &norm);
     } else if (step->kind == NN_STEP_CLAMP) {
         run->kernels->clamp(y, x, step->low, step->high, out);
@@ -161,13 +123,18 @@ const float *nn_run_forward_packed(nn_run_t *run, const nn_state_t *state, const
     for (size_t s = 0; s < run->plan.step_count; s++) {
         const nn_step_t *step = run->step = &run->plan.steps[s];
         nn_run_mark(run, s);
+        if (step->kind == NN_STEP_BOTTLENECK) {
+            nn_bottleneck_forward(run, step);
+            continue;
+        }
         if (step->kind == NN_STEP_NORM) {
+            const nn_norm_site_t *site = &run->plan.norms[step->site[0]];
             bool batch = run->mode != NN_RUN_INFER;
             if (batch && !step->has_moments)
                 nn_threads_run(run->threads, moments_part, run);
             if (batch)
-                merge_moments(run, step);
-            set_norm(run, step);
+                nn_run_merge_moments(run, site, 1);
+            nn_run_set_norm(run, site);
         } else if (step->kind == NN_STEP_DROPOUT) {
             draw_mask(run, step, dropout);
         }

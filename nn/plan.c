@@ -31,16 +31,33 @@ static nn_step_t *append(lowering_t *l, nn_step_kind_t kind, const nn_op_t *op)
                         .out_shape = net->tensors[op->out],
                         .low = -INFINITY,
                         .high = INFINITY,
+                        .site = {NN_NONE, NN_NONE, NN_NONE},
                         .norm = NN_NONE};
     if (op->in[1] != NN_NONE)
         step->in[1] = l->root[op->in[1]];
     return step;
 }
 
-static void set_clamp(nn_step_t *step, nn_op_kind_t kind)
+static void set_clamp(float *low, float *high, nn_op_kind_t kind)
 {
-    step->low = 0.0f;
-    step->high = kind == NN_OP_RELU6 ? 6.0f : INFINITY;
+    *low = 0.0f;
+    *high = kind == NN_OP_RELU6 ? 6.0f : INFINITY;
+}
+
+static int append_norm(lowering_t *l, const nn_op_t *op)
+{
+    nn_plan_t *plan = l->plan;
+    nn_shape_t shape = plan->net->tensors[op->in[0]];
+    plan->norms[plan->norm_count] = (nn_norm_site_t){.op = op,
+                                                     .rows = shape.height * shape.width,
+                                                     .channels = shape.channels,
+                                                     .channel = plan->channel_count,
+                                                     .low = -INFINITY,
+                                                     .high = INFINITY};
+    plan->channel_count += shape.channels;
+    if (shape.channels > plan->channel_max)
+        plan->channel_max = shape.channels;
+    return (int)plan->norm_count++;
 }
 
 /* The operation after `op` when it alone reads what `op` writes. */
@@ -58,9 +75,11 @@ static const nn_op_t *lower_norm(lowering_t *l, const nn_op_t *op)
 {
     nn_plan_t *plan = l->plan;
     nn_step_t *step = append(l, NN_STEP_NORM, op);
+    step->site[0] = append_norm(l, op);
+    nn_norm_site_t *site = &plan->norms[step->site[0]];
     const nn_op_t *next = only_reader(l, op);
     if (next && (next->kind == NN_OP_RELU || next->kind == NN_OP_RELU6)) {
-        set_clamp(step, next->kind);
+        set_clamp(&site->low, &site->high, next->kind);
         op = next;
         next = only_reader(l, op);
     }
@@ -70,10 +89,6 @@ static const nn_op_t *lower_norm(lowering_t *l, const nn_op_t *op)
     }
     step->out = op->out;
     step->out_shape = plan->net->tensors[op->out];
-    step->channel = plan->channel_count;
-    plan->channel_count += step->in_shape.channels;
-    if (step->in_shape.channels > plan->channel_max)
-        plan->channel_max = step->in_shape.channels;
     nn_step_t *before = step > plan->steps ? step - 1 : NULL;
     if (before && before->kind == NN_STEP_CONV2D && before->out == step->in[0]) {
         before->norm = (int)(step - plan->steps);
@@ -122,20 +137,105 @@ static void lower_dense(lowering_t *l, const nn_op_t *op)
     }
 }
 
+/* An expanded tensor of one picture with more floats than this does not stay in cache for a batch:
+ * computing it twice is cheaper than writing and reading it. Measured with `hearsay bench`. */
+enum { EXPANDED_KEPT_MAX = 80000 };
+
+/* `op` if it is a bare 1x1 convolution that a BatchNorm alone reads; returns that BatchNorm. */
+static const nn_op_t *pointwise(const lowering_t *l, const nn_op_t *op)
+{
+    bool fits = op && op->kind == NN_OP_CONV2D && op->kernel == 1 && op->stride == 1 &&
+                op->pad == 0 && op->groups == 1 && op->bias == NN_NONE;
+    const nn_op_t *next = fits ? only_reader(l, op) : NULL;
+    return next && next->kind == NN_OP_BATCH_NORM ? next : NULL;
+}
+
+static const nn_op_t *then_relu6(const lowering_t *l, const nn_op_t *op)
+{
+    const nn_op_t *next = op ? only_reader(l, op) : NULL;
+    return next && next->kind == NN_OP_RELU6 ? next : NULL;
+}
+
+/* The same for a 3x3 depthwise convolution. */
+static const nn_op_t *depthwise(const lowering_t *l, const nn_op_t *op)
+{
+    bool fits = op && op->kind == NN_OP_CONV2D && op->kernel == 3 && op->stride <= 2 &&
+                op->pad == 1 && op->bias == NN_NONE &&
+                op->groups == l->plan->net->tensors[op->in[0]].channels &&
+                op->groups == l->plan->net->tensors[op->out].channels;
+    const nn_op_t *next = fits ? only_reader(l, op) : NULL;
+    return next && next->kind == NN_OP_BATCH_NORM ? next : NULL;
+}
+
+/* An inverted residual that begins with `op`, as one step; NULL when none does. */
+static const nn_op_t *lower_bottleneck(lowering_t *l, const nn_op_t *op)
+{
+    nn_plan_t *plan = l->plan;
+    const nn_op_t *norms[3] = {pointwise(l, op), NULL, NULL}, *expand = NULL, *filter = op;
+    if (norms[0]) {
+        const nn_op_t *relu = then_relu6(l, norms[0]);
+        expand = op;
+        filter = relu ? only_reader(l, relu) : NULL;
+    }
+    norms[1] = depthwise(l, filter);
+    const nn_op_t *relu = then_relu6(l, norms[1]), *project = relu ? only_reader(l, relu) : NULL;
+    norms[2] = pointwise(l, project);
+    if (!norms[2] || op->in[0] == 0)
+        return NULL;
+    nn_step_t *step = append(l, NN_STEP_BOTTLENECK, op);
+    nn_bottleneck_t *b = &step->block;
+    for (int i = expand ? 0 : 1; i < 3; i++) {
+        step->site[i] = append_norm(l, norms[i]);
+        if (i < 2)
+            set_clamp(&plan->norms[step->site[i]].low, &plan->norms[step->site[i]].high,
+                      NN_OP_RELU6);
+    }
+    const nn_op_t *last = norms[2], *add = last + 1;
+    b->residual = add < plan->net->ops + plan->net->op_count && add->kind == NN_OP_ADD &&
+                  l->readers[last->out] == 1 &&
+                  ((add->in[0] == last->out && add->in[1] == op->in[0]) ||
+                   (add->in[1] == last->out && add->in[0] == op->in[0]));
+    last = b->residual ? add : last;
+    nn_shape_t wide = plan->net->tensors[filter->in[0]], small = plan->net->tensors[filter->out];
+    b->expand = expand, b->depthwise = filter, b->project = project;
+    b->H = wide.height, b->W = wide.width, b->P = small.height, b->Q = small.width;
+    b->stride = filter->stride;
+    b->C = step->in_shape.channels, b->E = wide.channels;
+    b->O = plan->net->tensors[project->out].channels;
+    b->recompute = false; //TODO
+    step->out = last->out;
+    step->out_shape = plan->net->tensors[last->out];
+    b->packed_expand = plan->packed_count;
+    b->packed_depthwise = b->packed_expand + (expand ? b->C * b->E : 0);
+    b->packed_project = b->packed_depthwise + 9 * b->E;
+    b->packed_turned = b->packed_project + b->E * b->O;
+    plan->packed_count = b->packed_turned + (l->training ? b->E * b->O : 0);
+    step->packed_count = (b->C + 9 + b->O) * b->E;
+    if (step->packed_count > plan->packed_max)
+        plan->packed_max = step->packed_count;
+    return last;
+}
+
 /* `op` and what follows it into a step; returns the last operation taken. */
 static const nn_op_t *lower(lowering_t *l, const nn_op_t *op)
 {
+    const nn_op_t *last;
     switch (op->kind) {
     case NN_OP_CONV2D:
+        last = lower_bottleneck(l, op);
+        if (last)
+            return last;
         lower_conv2d(l, op);
         break;
     case NN_OP_BATCH_NORM:
         return lower_norm(l, op);
     case NN_OP_RELU:
-    case NN_OP_RELU6:
-        set_clamp(append(l, NN_STEP_CLAMP, op), op->kind);
+    case NN_OP_RELU6: {
+        nn_step_t *step = append(l, NN_STEP_CLAMP, op);
+        set_clamp(&step->low, &step->high, op->kind);
         l->layout[op->out] = l->layout[op->in[0]];
         break;
+    }
     case NN_OP_MAX_POOL:
         append(l, NN_STEP_MAX_POOL, op);
         break;
@@ -211,6 +311,7 @@ err_t nn_plan_init(nn_plan_t *plan, const nn_net_t *net, bool training)
         return err;
     lowering_t l = {.plan = plan, .training = training};
     plan->steps = nn_calloc(net->op_count, sizeof *plan->steps);
+    plan->norms = nn_calloc(net->op_count, sizeof *plan->norms);
     l.root = nn_calloc(net->tensor_count, sizeof *l.root);
     l.layout = nn_calloc(net->tensor_count, sizeof *l.layout);
     l.readers = nn_calloc(net->tensor_count, sizeof *l.readers);
@@ -236,6 +337,7 @@ err_t nn_plan_init(nn_plan_t *plan, const nn_net_t *net, bool training)
 void nn_plan_free(nn_plan_t *plan)
 {
     nn_free(plan->steps);
+    nn_free(plan->norms);
     *plan = (nn_plan_t){0};
 }
 

@@ -1,6 +1,7 @@
 /* nn/plan.h: the list of operations lowered into fused steps: BatchNorm takes the activation and
- * the 2x2 pooling behind it along, a flatten costs nothing, dropout is left out where there is
- * none. Each buffer gets its place in memory from the time it is needed. */
+ * the 2x2 pooling behind it along, an inverted residual is one step, a flatten costs nothing,
+ * dropout is left out where there is none. Each buffer gets its place in memory from the time it is
+ * needed. */
 #pragma once
 #include "nn/layers.h"
 #include "nn/net.h"
@@ -13,8 +14,29 @@ typedef enum {
     NN_STEP_GLOBAL_AVG_POOL,
     NN_STEP_ADD,
     NN_STEP_DROPOUT,
-    NN_STEP_DENSE
+    NN_STEP_DENSE,
+    NN_STEP_BOTTLENECK /* an inverted residual, whole (bottleneck.h) */
 } nn_step_kind_t;
+
+/* One BatchNorm, in whatever step it is done. */
+typedef struct {
+    const nn_op_t *op;
+    size_t rows, channels; /* of its input: pixels of a picture */
+    size_t channel;        /* offset into arrays over the channels of all BatchNorms */
+    float low, high;       /* of the activation behind it */
+} nn_norm_site_t;
+
+/* [1x1 convolution, BatchNorm, ReLU6,] 3x3 depthwise convolution, BatchNorm, ReLU6, 1x1
+ * convolution, BatchNorm [, + input]. */
+typedef struct {
+    const nn_op_t *expand; /* NULL: the depthwise convolution reads the input */
+    const nn_op_t *depthwise, *project;
+    bool residual;
+    size_t H, W, P, Q, stride; /* of the depthwise convolution, padded by 1 */
+    size_t C, E, O;            /* channels: of the input, expanded, of the output */
+    bool recompute;            /* the expansion is cheaper to compute twice than to keep */
+    size_t packed_expand, packed_depthwise, packed_project, packed_turned; /* offsets */
+} nn_bottleneck_t;
 
 typedef struct {
     nn_step_kind_t kind;
@@ -23,11 +45,12 @@ typedef struct {
     nn_shape_t in_shape, layout; /* of in[0]; DENSE: layout is the shape before a flatten */
     nn_shape_t out_shape;
     nn_conv2d_t conv;
-    float low, high;       /* NORM, CLAMP */
+    nn_bottleneck_t block; /* BOTTLENECK */
+    int site[3];           /* norms: NORM [0]; BOTTLENECK behind expand, depthwise, project */
+    float low, high;       /* CLAMP */
     bool pool;             /* NORM */
     size_t packed, turned; /* CONV2D, DENSE: offsets into the packed weights */
     size_t packed_count;   /* elements of one form */
-    size_t channel;        /* NORM: offset into arrays over the channels of all BatchNorms */
     int norm;              /* CONV2D: the NORM step that alone reads it, or NN_NONE */
     bool has_moments;      /* NORM: the convolution before takes its moments */
     bool add_gradient[2];  /* the gradient of in[i] is added to, not written */
@@ -37,9 +60,11 @@ typedef struct {
     const nn_net_t *net;
     nn_step_t *steps; /* (step_count), owned */
     size_t step_count;
+    nn_norm_site_t *norms; /* (norm_count), owned: every BatchNorm, in order */
+    size_t norm_count;
     size_t packed_count;  /* floats of all packed weights */
     size_t packed_max;    /* floats of the largest one form, plus its outputs */
-    size_t scratch_count; /* floats of scratch a thread */
+    size_t scratch_count; /* floats of scratch a thread, but for BOTTLENECK steps */
     size_t channel_count; /* channels of all BatchNorms */
     size_t channel_max;   /* of one */
     size_t spare_count;   /* floats a picture of gradients that are added */

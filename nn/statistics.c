@@ -70,10 +70,8 @@ void nn_statistics_apply(nn_state_t *state, const double *mean, const double *va
 static void merge_batch(double *mean, double *var, uint64_t *count, uint64_t *batch_count,
                         const nn_run_t *run)
 {
-    size_t norm = 0;
-    for (size_t s = 0; s < run->plan.step_count; s++)
-        if (run->plan.steps[s].kind == NN_STEP_NORM)
-            batch_count[norm++] = nn_run_norm_count(&run->plan.steps[s], run->n);
+    for (size_t i = 0; i < run->plan.norm_count; i++)
+        batch_count[i] = run->n * run->plan.norms[i].rows;
     nn_statistics_merge(mean, var, count, run->batch_mean, run->batch_var, batch_count,
                         run->plan.net);
 }

@@ -54,23 +54,21 @@ void nn_trainer_destroy(nn_trainer_t **trainer)
 static void update_statistics(const nn_run_t *run, nn_state_t *state)
 {
     const nn_plan_t *plan = &run->plan;
-    for (size_t s = 0; s < plan->step_count; s++) {
-        const nn_step_t *step = &plan->steps[s];
-        if (step->kind != NN_STEP_NORM)
-            continue;
+    for (size_t i = 0; i < plan->norm_count; i++) {
+        const nn_norm_site_t *site = &plan->norms[i];
         const nn_entry_t *entries = plan->net->entries;
-        float *mean = state->values + entries[step->op->running_mean].offset;
-        float *var = state->values + entries[step->op->running_var].offset;
-        double momentum = (double)step->op->momentum;
-        double count = (double)nn_run_norm_count(step, run->n);
+        float *mean = state->values + entries[site->op->running_mean].offset;
+        float *var = state->values + entries[site->op->running_var].offset;
+        double momentum = (double)site->op->momentum;
+        double count = (double)(run->n * site->rows);
         double unbias = count > 1 ? count / (count - 1) : 1.0;
-        for (size_t c = 0; c < step->in_shape.channels; c++) {
-            size_t at = step->channel + c;
+        for (size_t c = 0; c < site->channels; c++) {
+            size_t at = site->channel + c;
             mean[c] = (float)((1 - momentum) * (double)mean[c] + momentum * run->batch_mean[at]);
             var[c] =
                 (float)((1 - momentum) * (double)var[c] + momentum * unbias * run->batch_var[at]);
         }
-        state->counters[entries[step->op->counter].offset]++;
+        state->counters[entries[site->op->counter].offset]++;
     }
 }
 

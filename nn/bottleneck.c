@@ -1,0 +1,336 @@
+#include "nn/bottleneck.h"
+
+#include <string.h>
+
+/* Rows that a product wants to be worth its loads of weights. */
+enum { GROUP_ROWS = 128 };
+
+static size_t least(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
+
+static size_t line(size_t floats)
+{
+    return arena_round(floats * sizeof(float)) / sizeof(float);
+}
+
+size_t nn_bottleneck_blocks(const nn_bottleneck_t *b)
+{
+    return (b->E + NN_BLOCK - 1) / NN_BLOCK;
+}
+
+nn_block_t nn_bottleneck_block(const nn_bottleneck_t *b, size_t index)
+{
+    size_t first = index * NN_BLOCK;
+    return (nn_block_t){index, first, least(NN_BLOCK, b->E - first)};
+}
+
+size_t nn_bottleneck_group(const nn_run_t *run, const nn_step_t *step)
+{
+    const size_t pixels = step->block.P * step->block.Q;
+    const size_t threads = nn_threads_count(run->threads);
+    return least((GROUP_ROWS + pixels - 1) / pixels, (run->batch + threads - 1) / threads);
+}
+
+size_t nn_bottleneck_groups(const nn_run_t *run, const nn_step_t *step)
+{
+    size_t group = nn_bottleneck_group(run, step);
+    return (run->n + group - 1) / group;
+}
+
+size_t nn_bottleneck_scratch(const nn_run_t *run, const nn_step_t *step)
+{
+    const nn_bottleneck_t *b = &step->block;
+    size_t group = nn_bottleneck_group(run, step);
+    return line(group * b->H * b->W * NN_BLOCK) + line(group * b->P * b->Q * NN_BLOCK) +
+           line((b->H + 2) * (b->W + 2) * NN_BLOCK) + line((b->P + 2) * (b->Q + 2) * NN_BLOCK);
+}
+
+void nn_bottleneck_kept(size_t counts[NN_KEPT_COUNT], const nn_run_t *run, const nn_step_t *step)
+{
+    const nn_bottleneck_t *b = &step->block;
+    memset(counts, 0, NN_KEPT_COUNT * sizeof *counts);
+    counts[NN_KEPT_FILTERED] = run->batch * b->P * b->Q * b->E;
+    counts[NN_KEPT_PROJECTED] = run->batch * b->P * b->Q * b->O;
+    if (b->expand && !b->recompute)
+        counts[NN_KEPT_EXPANDED] = run->batch * b->H * b->W * b->E;
+    if (b->recompute) {
+        counts[NN_KEPT_MEAN] = b->C;
+        counts[NN_KEPT_GRAM] = b->C * b->C;
+        counts[NN_KEPT_WEIGHTED] = b->E * b->C;
+    }
+}
+
+static nn_group_t make_group(nn_run_t *run, const nn_step_t *step, size_t index, size_t part)
+{
+    const nn_bottleneck_t *b = &step->block;
+    const size_t group = nn_bottleneck_group(run, step);
+    nn_group_t g = {.run = run,
+                    .step = step,
+                    .b = b,
+                    .kernels = run->kernels,
+                    .kept = &run->kept[step - run->plan.steps],
+                    .index = index,
+                    .part = part,
+                    .first = index * group,
+                    .count = least(group, run->n - index * group)};
+    g.rows = g.count * b->H * b->W;
+    g.out_rows = g.count * b->P * b->Q;
+    g.wide_in = nn_run_scratch(run, part);
+    g.wide_out = g.wide_in + line(group * b->H * b->W * NN_BLOCK);
+    g.padded_in = g.wide_out + line(group * b->P * b->Q * NN_BLOCK);
+    g.padded_out = g.padded_in + line((b->H + 2) * (b->W + 2) * NN_BLOCK);
+    return g;
+}
+
+static void each_part(void *argument, size_t part)
+{
+    nn_run_t *run = argument;
+    const size_t groups = nn_bottleneck_groups(run, run->step);
+    const size_t parts = nn_threads_count(run->threads);
+    for (size_t i = groups * part / parts; i < groups * (part + 1) / parts; i++) {
+        nn_group_t group = make_group(run, run->step, i, part);
+        run->group_work(&group);
+    }
+}
+
+void nn_bottleneck_each(nn_run_t *run, const nn_step_t *step, void (*work)(const nn_group_t *g))
+{
+    run->step = step;
+    run->group_work = work;
+    nn_threads_run(run->threads, each_part, run);
+}
+
+size_t nn_group_in(const nn_group_t *g, const nn_block_t *k)
+{
+    return g->first * g->b->H * g->b->W * g->b->E + g->rows * k->first;
+}
+
+size_t nn_group_out(const nn_group_t *g, const nn_block_t *k)
+{
+    return g->first * g->b->P * g->b->Q * g->b->E + g->out_rows * k->first;
+}
+
+double *nn_group_sums(const nn_group_t *g, size_t channels)
+{
+    return g->run->sums + g->index * 2 * channels;
+}
+
+nn_norm_t nn_group_norm(const nn_group_t *g, int which, size_t first, size_t channels)
+{
+    nn_norm_t norm = nn_run_norm(g->run, &g->run->plan.norms[g->step->site[which]]);
+    norm.channels = channels;
+    norm.mean += first, norm.scale += first, norm.beta += first, norm.invstd += first;
+    return norm;
+}
+
+void nn_group_product(const nn_group_t *g, float *c, const float *a, const float *b, bool accumulate,
+                      size_t rows, size_t inner, size_t columns)
+{
+    nn_product_t product = {.rows = rows,
+                            .cols = columns,
+                            .outer = 1,
+                            .inner = inner,
+                            .a_row = inner,
+                            .a_inner = 1,
+                            .b_inner = columns,
+                            .c_row = columns};
+    g->kernels->product(c, a, b, NULL, accumulate, &product);
+}
+
+void nn_group_product_turned(const nn_group_t *g, float *c, const float *a, const float *b,
+                             size_t rows, size_t inner_rows, size_t columns)
+{
+    nn_product_t product = {.rows = inner_rows,
+                            .cols = columns,
+                            .outer = 1,
+                            .inner = rows,
+                            .a_row = 1,
+                            .a_inner = inner_rows,
+                            .b_inner = columns,
+                            .c_row = columns};
+    g->kernels->product(c, a, b, NULL, true, &product);
+}
+
+static const float *input(const nn_group_t *g)
+{
+    return nn_run_input(g->run, g->step, g->first);
+}
+
+static void expand(const nn_group_t *g, const nn_block_t *k, float *to)
+{
+    nn_group_product(g, to, input(g), g->run->packed + g->b->packed_expand + k->first * g->b->C,
+                     false, g->rows, g->b->C, k->channels);
+}
+
+const float *nn_group_expanded(const nn_group_t *g, const nn_block_t *k)
+{
+    if (g->run->mode != NN_RUN_INFER && !g->b->recompute)
+        return g->kept->buffers[NN_KEPT_EXPANDED] + nn_group_in(g, k);
+    expand(g, k, g->wide_in);
+    return g->wide_in;
+}
+
+void nn_group_pad(const nn_group_t *g, const nn_block_t *k, const float *expanded, size_t i)
+{
+    const nn_bottleneck_t *b = g->b;
+    const size_t pixels = b->H * b->W;
+    if (b->expand) {
+        nn_norm_t norm = nn_group_norm(g, 0, k->first, k->channels);
+        norm.height = b->H, norm.width = b->W;
+        g->kernels->pad_norm(g->padded_in, expanded + i * pixels * k->channels, k->channels, &norm);
+    } else {
+        nn_norm_t copy = {.height = b->H, .width = b->W, .channels = k->channels};
+        g->kernels->pad_norm(g->padded_in, input(g) + i * pixels * b->C + k->first, b->C, &copy);
+    }
+}
+
+void nn_bottleneck_pack(nn_run_t *run, const nn_step_t *step)
+{
+    const nn_bottleneck_t *b = &step->block;
+    const float *wide = b->expand ? nn_run_values(run, b->expand->weight) : NULL;
+    const float *filter = nn_run_values(run, b->depthwise->weight);
+    const float *project = nn_run_values(run, b->project->weight);
+    for (size_t i = 0; i < nn_bottleneck_blocks(b); i++) {
+        const nn_block_t k = nn_bottleneck_block(b, i);
+        float *to = run->packed + b->packed_expand + k.first * b->C;
+        for (size_t c = 0; wide && c < b->C; c++)
+            for (size_t e = 0; e < k.channels; e++)
+                *to++ = wide[(k.first + e) * b->C + c];
+        to = run->packed + b->packed_depthwise + k.first * 9;
+        for (size_t t = 0; t < 9; t++)
+            for (size_t e = 0; e < k.channels; e++)
+                *to++ = filter[(k.first + e) * 9 + t];
+        to = run->packed + b->packed_turned + k.first * b->O;
+        for (size_t o = 0; run->mode == NN_RUN_TRAIN && o < b->O; o++, to += k.channels)
+            memcpy(to, project + o * b->E + k.first, k.channels * sizeof *to);
+    }
+    float *to = run->packed + b->packed_project;
+    for (size_t e = 0; e < b->E; e++)
+        for (size_t o = 0; o < b->O; o++)
+            *to++ = project[o * b->E + e];
+}
+
+/* -- forward ------------------------------------------------------------------------------------ */
+
+static void take_moments(const nn_group_t *g, const nn_block_t *k, const float *x, size_t rows,
+                         size_t channels)
+{
+    double *sums = nn_group_sums(g, channels) + k->first;
+    g->kernels->moments(sums, sums + channels, x, rows, k->channels);
+}
+
+static void expand_group(const nn_group_t *g)
+{
+    for (size_t i = 0; i < nn_bottleneck_blocks(g->b); i++) {
+        const nn_block_t k = nn_bottleneck_block(g->b, i);
+        float *to = g->kept->buffers[NN_KEPT_EXPANDED] + nn_group_in(g, &k);
+        expand(g, &k, to);
+        take_moments(g, &k, to, g->rows, g->b->E);
+    }
+}
+
+/* The depthwise convolution of a block into `to` (out_rows, channels). */
+static void filter(const nn_group_t *g, const nn_block_t *k, float *to)
+{
+    const nn_bottleneck_t *b = g->b;
+    const nn_depthwise_t d = {b->H, b->W, b->P, b->Q, b->stride, k->channels};
+    const float *weights = g->run->packed + b->packed_depthwise + k->first * 9;
+    const float *expanded = b->expand ? nn_group_expanded(g, k) : NULL;
+    memset(g->padded_in, 0, (b->H + 2) * (b->W + 2) * k->channels * sizeof(float));
+    for (size_t i = 0; i < g->count; i++) {
+        nn_group_pad(g, k, expanded, i);
+        g->kernels->depthwise_forward(to + i * b->P * b->Q * k->channels, g->padded_in, weights,
+                                      NULL, 0.0f, 0.0f, &d);
+    }
+}
+
+static void filter_group(const nn_group_t *g)
+{
+    for (size_t i = 0; i < nn_bottleneck_blocks(g->b); i++) {
+        const nn_block_t k = nn_bottleneck_block(g->b, i);
+        float *to = g->kept->buffers[NN_KEPT_FILTERED] + nn_group_out(g, &k);
+        filter(g, &k, to);
+        take_moments(g, &k, to, g->out_rows, g->b->E);
+    }
+}
+
+/* The block's part of the projection, from the depthwise convolution's output, into `to`. */
+static void project(const nn_group_t *g, const nn_block_t *k, float *to, const float *filtered)
+{
+    nn_norm_t norm = nn_group_norm(g, 1, k->first, k->channels);
+    norm.height = 1, norm.width = g->out_rows;
+    g->kernels->norm_forward(g->wide_out, filtered, &norm);
+    nn_group_product(g, to, g->wide_out,
+                     g->run->packed + g->b->packed_project + k->first * g->b->O, k->index > 0,
+                     g->out_rows, k->channels, g->b->O);
+}
+
+static void project_group(const nn_group_t *g)
+{
+    const nn_bottleneck_t *b = g->b;
+    const nn_block_t whole = {0, 0, b->O};
+    float *to = g->kept->buffers[NN_KEPT_PROJECTED] + g->first * b->P * b->Q * b->O;
+    for (size_t i = 0; i < nn_bottleneck_blocks(b); i++) {
+        const nn_block_t k = nn_bottleneck_block(b, i);
+        project(g, &k, to, g->kept->buffers[NN_KEPT_FILTERED] + nn_group_out(g, &k));
+    }
+    take_moments(g, &whole, to, g->out_rows, b->O);
+}
+
+/* The last BatchNorm, and the input added: from `projected` to the step's output. */
+static void output(const nn_group_t *g, const float *projected)
+{
+    const nn_bottleneck_t *b = g->b;
+    float *to = g->run->activations[g->step->out] + g->first * b->P * b->Q * b->O;
+    nn_norm_t norm = nn_group_norm(g, 2, 0, b->O);
+    norm.height = 1, norm.width = g->out_rows;
+    g->kernels->norm_forward(to, projected, &norm);
+    if (b->residual)
+        g->kernels->add(to, input(g), g->out_rows * b->O);
+}
+
+static void output_group(const nn_group_t *g)
+{
+    output(g, g->kept->buffers[NN_KEPT_PROJECTED] + g->first * g->b->P * g->b->Q * g->b->O);
+}
+
+/* Everything in one go: with running statistics nothing waits for the batch. */
+static void infer_group(const nn_group_t *g)
+{
+    const nn_bottleneck_t *b = g->b;
+    float *to = g->run->activations[g->step->out] + g->first * b->P * b->Q * b->O;
+    for (size_t i = 0; i < nn_bottleneck_blocks(b); i++) {
+        const nn_block_t k = nn_bottleneck_block(b, i);
+        filter(g, &k, g->wide_out);
+        project(g, &k, to, g->wide_out);
+    }
+    output(g, to);
+}
+
+static void merge(nn_run_t *run, const nn_step_t *step, int which)
+{
+    const nn_norm_site_t *site = &run->plan.norms[step->site[which]];
+    nn_run_merge_moments(run, site, nn_bottleneck_group(run, step));
+    nn_run_set_norm(run, site);
+}
+
+void nn_bottleneck_forward(nn_run_t *run, const nn_step_t *step)
+{
+    if (run->mode == NN_RUN_INFER) {
+        for (int i = step->block.expand ? 0 : 1; i < 3; i++)
+            nn_run_set_norm(run, &run->plan.norms[step->site[i]]);
+        nn_bottleneck_each(run, step, infer_group);
+        return;
+    }
+    if (step->block.expand) {
+        nn_bottleneck_each(run, step, expand_group);
+        merge(run, step, 0);
+    }
+    nn_bottleneck_each(run, step, filter_group);
+    merge(run, step, 1);
+    nn_bottleneck_each(run, step, project_group);
+    merge(run, step, 2);
+    nn_bottleneck_each(run, step, output_group);
+}
