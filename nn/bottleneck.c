@@ -43,8 +43,11 @@ size_t nn_bottleneck_scratch(const nn_run_t *run, const nn_step_t *step)
 {
     const nn_bottleneck_t *b = &step->block;
     size_t group = nn_bottleneck_group(run, step);
-    return line(group * b->H * b->W * NN_BLOCK) + line(group * b->P * b->Q * NN_BLOCK) +
-           line((b->H + 2) * (b->W + 2) * NN_BLOCK) + line((b->P + 2) * (b->Q + 2) * NN_BLOCK);
+    size_t blocks =
+        line(group * b->H * b->W * NN_BLOCK) + line(group * b->P * b->Q * NN_BLOCK) +
+        line((b->H + 2) * (b->W + 2) * NN_BLOCK) + line((b->P + 2) * (b->Q + 2) * NN_BLOCK);
+    size_t tile = line(NN_TILE_ROWS * b->C) + line(b->C * b->C);
+    return blocks > tile ? blocks : tile;
 }
 
 void nn_bottleneck_kept(size_t counts[NN_KEPT_COUNT], const nn_run_t *run, const nn_step_t *step)
@@ -56,9 +59,10 @@ void nn_bottleneck_kept(size_t counts[NN_KEPT_COUNT], const nn_run_t *run, const
     if (b->expand && !b->recompute)
         counts[NN_KEPT_EXPANDED] = run->batch * b->H * b->W * b->E;
     if (b->recompute) {
-        counts[NN_KEPT_MEAN] = b->C;
-        counts[NN_KEPT_GRAM] = b->C * b->C;
-        counts[NN_KEPT_WEIGHTED] = b->E * b->C;
+        counts[NN_KEPT_GRAM] = 2 * nn_threads_count(run->threads) * b->C * b->C;
+        counts[NN_KEPT_MEAN] = 2 * b->C;
+        counts[NN_KEPT_WEIGHTED] = counts[NN_KEPT_SCALED] = b->E * b->C;
+        counts[NN_KEPT_TURN] = (b->C + 1) * b->C;
     }
 }
 
@@ -212,6 +216,15 @@ void nn_bottleneck_pack(nn_run_t *run, const nn_step_t *step)
             *to++ = project[o * b->E + e];
 }
 
+void nn_group_center(const nn_group_t *g, float *to, const float *x, size_t rows)
+{
+    const size_t C = g->b->C;
+    const double *mean = (const double *)g->kept->buffers[NN_KEPT_MEAN];
+    for (size_t r = 0; r < rows; r++)
+        for (size_t c = 0; c < C; c++)
+            to[r * C + c] = x[r * C + c] - (float)mean[c];
+}
+
 /* -- forward ------------------------------------------------------------------------------------ */
 
 static void take_moments(const nn_group_t *g, const nn_block_t *k, const float *x, size_t rows,
@@ -229,6 +242,76 @@ static void expand_group(const nn_group_t *g)
         expand(g, &k, to);
         take_moments(g, &k, to, g->rows, g->b->E);
     }
+}
+
+static void input_moments_group(const nn_group_t *g)
+{
+    double *sums = nn_group_sums(g, g->b->C);
+    g->kernels->moments(sums, sums + g->b->C, input(g), g->rows, g->b->C);
+}
+
+static void merge_input_mean(nn_run_t *run, const nn_step_t *step)
+{
+    const size_t C = step->block.C, group = nn_bottleneck_group(run, step);
+    double *mean = (double *)run->kept[step - run->plan.steps].buffers[NN_KEPT_MEAN];
+    memset(mean, 0, C * sizeof *mean);
+    for (size_t i = 0; i < nn_bottleneck_groups(run, step); i++) {
+        double share = (double)least(group, run->n - i * group) / (double)run->n;
+        for (size_t c = 0; c < C; c++)
+            mean[c] += share * run->sums[i * 2 * C + c];
+    }
+}
+
+static double *thread_gram(const nn_kept_t *kept, const nn_bottleneck_t *b, size_t part)
+{
+    return (double *)kept->buffers[NN_KEPT_GRAM] + part * b->C * b->C;
+}
+
+/* Adds the group's sums of products of the centred input: float within a group, double beyond. */
+static void gram_group(const nn_group_t *g)
+{
+    const size_t C = g->b->C;
+    float *sum = g->wide_in, *tile = sum + line(C * C);
+    double *to = thread_gram(g->kept, g->b, g->part);
+    memset(sum, 0, C * C * sizeof *sum);
+    for (size_t r = 0; r < g->rows; r += NN_TILE_ROWS) {
+        size_t rows = least(NN_TILE_ROWS, g->rows - r);
+        nn_group_center(g, tile, input(g) + r * C, rows);
+        nn_group_product_turned(g, sum, tile, tile, rows, C, C);
+    }
+    for (size_t i = 0; i < C * C; i++)
+        to[i] += (double)sum[i];
+}
+
+/* The moments of the expanded channels from those of the input (bottleneck.h). */
+static void expanded_moments(nn_run_t *run, const nn_step_t *step)
+{
+    const nn_bottleneck_t *b = &step->block;
+    const nn_kept_t *kept = &run->kept[step - run->plan.steps];
+    const nn_norm_site_t *site = &run->plan.norms[step->site[0]];
+    const float *weights = nn_run_values(run, b->expand->weight);
+    const double *mean = (const double *)kept->buffers[NN_KEPT_MEAN];
+    double *gram = thread_gram(kept, b, 0), count = (double)(run->n * site->rows);
+    memset(gram, 0, nn_threads_count(run->threads) * b->C * b->C * sizeof *gram);
+    nn_bottleneck_each(run, step, gram_group);
+    for (size_t part = 1; part < nn_threads_count(run->threads); part++)
+        for (size_t i = 0; i < b->C * b->C; i++)
+            gram[i] += thread_gram(kept, b, part)[i];
+    for (size_t e = 0; e < b->E; e++) {
+        const float *w = weights + e * b->C;
+        double expanded_mean = 0, m2 = 0;
+        for (size_t c = 0; c < b->C; c++) {
+            double product = 0;
+            for (size_t i = 0; i < b->C; i++)
+                product += (double)w[i] * gram[i * b->C + c];
+            kept->buffers[NN_KEPT_WEIGHTED][e * b->C + c] = (float)product;
+            m2 += product * (double)w[c];
+            expanded_mean += (double)w[c] * mean[c];
+        }
+        run->batch_mean[site->channel + e] = expanded_mean;
+        run->batch_var[site->channel + e] = m2 > 0 ? m2 / count : 0;
+    }
+    nn_run_set_norm(run, site);
 }
 
 /* The depthwise convolution of a block into `to` (out_rows, channels). */
@@ -324,7 +407,11 @@ void nn_bottleneck_forward(nn_run_t *run, const nn_step_t *step)
         nn_bottleneck_each(run, step, infer_group);
         return;
     }
-    if (step->block.expand) {
+    if (step->block.recompute) {
+        nn_bottleneck_each(run, step, input_moments_group);
+        merge_input_mean(run, step);
+        expanded_moments(run, step);
+    } else if (step->block.expand) {
         nn_bottleneck_each(run, step, expand_group);
         merge(run, step, 0);
     }

@@ -48,6 +48,8 @@ typedef struct nn_group_s {
     float *padded_in, *padded_out; /* scratch (H+2,W+2,NN_BLOCK), (P+2,Q+2,NN_BLOCK) */
 } nn_group_t;
 
+enum { NN_TILE_ROWS = 64 }; /* of the input, centred at a time */
+
 /* A block of expanded channels. */
 typedef struct {
     size_t index, first, channels;
@@ -77,6 +79,8 @@ void nn_group_product_turned(const nn_group_t *g, float *c, const float *a, cons
 /* The block's expanded channels before their BatchNorm (rows, channels): as kept, or computed into
  * g->wide_in. Not for steps without expansion. */
 const float *nn_group_expanded(const nn_group_t *g, const nn_block_t *k);
+/* to (rows, C) = x - mean of the input, for `recompute`. */
+void nn_group_center(const nn_group_t *g, float *to, const float *x, size_t rows);
 /* Picture i of the group as the depthwise convolution reads it, into g->padded_in. `expanded` as
  * nn_group_expanded gives it. */
 void nn_group_pad(const nn_group_t *g, const nn_block_t *k, const float *expanded, size_t i);

@@ -134,12 +134,21 @@ static void begin_input_gradient(const nn_group_t *g)
 static void filter_group(const nn_group_t *g)
 {
     const nn_bottleneck_t *b = g->b;
-    if (!b->expand)
+    if (!b->expand || b->recompute)
         begin_input_gradient(g);
     for (size_t i = 0; i < nn_bottleneck_blocks(b); i++) {
         const nn_block_t k = nn_bottleneck_block(b, i);
         const float *filtered_g = g->run->wide[0] + nn_group_out(g, &k);
-        if (b->expand) {
+        if (b->recompute) {
+            filtered_gradient(g, &k, g->wide_out);
+            filter_block(g, &k, g->wide_in, g->wide_out, nn_group_expanded(g, &k));
+            nn_group_product(g, input_gradient(g), g->wide_in,
+                             g->kept->buffers[NN_KEPT_SCALED] + k.first * b->C, true, g->rows,
+                             k.channels, b->C);
+            nn_group_product_turned(g, partial_expand(g, &k),
+                                    nn_run_input(g->run, g->step, g->first), g->wide_in, g->rows,
+                                    b->C, k.channels);
+        } else if (b->expand) {
             filter_block(g, &k, g->run->wide[1] + nn_group_in(g, &k), filtered_g,
                          nn_group_expanded(g, &k));
         } else {
@@ -169,6 +178,76 @@ static void expand_group(const nn_group_t *g)
                          k.channels, b->C);
         nn_group_product_turned(g, partial_expand(g, &k), nn_run_input(g->run, g->step, g->first),
                                 g->wide_in, g->rows, b->C, k.channels);
+    }
+}
+
+/* -- the expansion that was not kept (bottleneck.h has the formulas) ---------------------------- */
+
+static void scale_weights(nn_run_t *run, const nn_step_t *step)
+{
+    const nn_bottleneck_t *b = &step->block;
+    const float *weights = nn_run_values(run, b->expand->weight);
+    const float *scale = run->scale + run->plan.norms[step->site[0]].channel;
+    float *to = run->kept[step - run->plan.steps].buffers[NN_KEPT_SCALED];
+    for (size_t e = 0; e < b->E; e++)
+        for (size_t c = 0; c < b->C; c++)
+            to[e * b->C + c] = scale[e] * weights[e * b->C + c];
+}
+
+/* M and k, negative. */
+static void set_turn(nn_run_t *run, const nn_step_t *step)
+{
+    const nn_bottleneck_t *b = &step->block;
+    const nn_kept_t *kept = &run->kept[step - run->plan.steps];
+    const float *weights = nn_run_values(run, b->expand->weight);
+    const float *invstd = run->invstd + run->plan.norms[step->site[0]].channel;
+    float *turn = kept->buffers[NN_KEPT_TURN], *constant = turn + b->C * b->C;
+    memset(turn, 0, (b->C + 1) * b->C * sizeof *turn);
+    for (size_t e = 0; e < b->E; e++) {
+        const float *w = weights + e * b->C, *scaled = kept->buffers[NN_KEPT_SCALED] + e * b->C;
+        for (size_t i = 0; i < b->C; i++) {
+            float factor = run->mean_gx[e] * invstd[e] * w[i];
+            for (size_t c = 0; c < b->C; c++)
+                turn[i * b->C + c] -= factor * scaled[c];
+            constant[i] -= run->mean_g[e] * scaled[i];
+        }
+    }
+}
+
+static void correct_group(const nn_group_t *g)
+{
+    const size_t C = g->b->C;
+    const float *turn = g->kept->buffers[NN_KEPT_TURN], *constant = turn + C * C;
+    for (size_t r = 0; r < g->rows; r += NN_TILE_ROWS) {
+        size_t rows = g->rows - r < NN_TILE_ROWS ? g->rows - r : NN_TILE_ROWS;
+        float *dx = input_gradient(g) + r * C;
+        nn_group_center(g, g->wide_in, nn_run_input(g->run, g->step, g->first) + r * C, rows);
+        nn_group_product(g, dx, g->wide_in, turn, true, rows, C, C);
+        for (size_t i = 0; i < rows; i++)
+            for (size_t c = 0; c < C; c++)
+                dx[i * C + c] += constant[c];
+    }
+}
+
+/* The expansion's weight gradient from sum g x. */
+static void correct_weights(nn_run_t *run, const nn_step_t *step)
+{
+    const nn_bottleneck_t *b = &step->block;
+    const nn_kept_t *kept = &run->kept[step - run->plan.steps];
+    const nn_norm_site_t *site = &run->plan.norms[step->site[0]];
+    const double *mean = (const double *)kept->buffers[NN_KEPT_MEAN];
+    const float *invstd = run->invstd + site->channel, *scale = run->scale + site->channel;
+    const double count = (double)(run->n * site->rows);
+    float *gradient = nn_run_gradient(run, b->expand->weight);
+    for (size_t e = 0; e < b->E; e++) {
+        double mean_g = (double)run->mean_g[e] * count;
+        double mean_gx = (double)run->mean_gx[e] * (double)invstd[e];
+        for (size_t c = 0; c < b->C; c++) {
+            float *to = &gradient[e * b->C + c];
+            double weighted = (double)kept->buffers[NN_KEPT_WEIGHTED][e * b->C + c];
+            *to = (float)((double)scale[e] *
+                          ((double)*to - mean_g * mean[c] - mean_gx * weighted));
+        }
     }
 }
 
@@ -210,10 +289,18 @@ void nn_bottleneck_backward(nn_run_t *run, const nn_step_t *step)
     collect(run, step, 2);
     nn_bottleneck_each(run, step, project_group);
     collect(run, step, 1);
+    if (step->block.recompute)
+        scale_weights(run, step);
     nn_bottleneck_each(run, step, filter_group);
-    if (step->block.expand) {
+    if (step->block.expand)
         collect(run, step, 0);
+    if (step->block.recompute) {
+        set_turn(run, step);
+        nn_bottleneck_each(run, step, correct_group);
+    } else if (step->block.expand) {
         nn_bottleneck_each(run, step, expand_group);
     }
     unpack(run, step);
+    if (step->block.recompute)
+        correct_weights(run, step);
 }

@@ -202,7 +202,7 @@ static const nn_op_t *lower_bottleneck(lowering_t *l, const nn_op_t *op)
     b->stride = filter->stride;
     b->C = step->in_shape.channels, b->E = wide.channels;
     b->O = plan->net->tensors[project->out].channels;
-    b->recompute = false; //TODO
+    b->recompute = expand && b->H * b->W * b->E > EXPANDED_KEPT_MAX;
     step->out = last->out;
     step->out_shape = plan->net->tensors[last->out];
     b->packed_expand = plan->packed_count;

@@ -68,7 +68,9 @@ static size_t lay_out(nn_run_t *run, nn_span_t *spans, arena_t *arena)
         if (plan->steps[s].kind == NN_STEP_BOTTLENECK)
             nn_bottleneck_kept(counts, run, &plan->steps[s]);
         for (int k = 0; k < NN_KEPT_COUNT; k++) {
-            most[k] = counts[k] > most[k] ? counts[k] : most[k];
+            bool gradient = plan->steps[s].kind == NN_STEP_BOTTLENECK && k == NN_KEPT_FILTERED &&
+                            plan->steps[s].block.recompute && train;
+            most[k] = counts[k] > most[k] && !gradient ? counts[k] : most[k];
             if (train && counts[k])
                 TAKE(run->kept[s].buffers[k], floats(counts[k]));
         }

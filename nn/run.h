@@ -15,9 +15,12 @@ enum {
     NN_KEPT_EXPANDED,  /* (n, H*W, E) in groups and blocks, raw; none with `recompute` */
     NN_KEPT_FILTERED,  /* (n, P*Q, E) in groups and blocks, raw */
     NN_KEPT_PROJECTED, /* (n, P*Q, O) raw */
-    NN_KEPT_MEAN,      /* (C) of the input; this and what follows with `recompute` */
-    NN_KEPT_GRAM,      /* (C,C) sums of products of the centred input */
+    NN_KEPT_GRAM,      /* (threads, C,C) double: sums of products of the centred input; this and
+                          what follows with `recompute` */
+    NN_KEPT_MEAN,      /* (C) double: of the input */
     NN_KEPT_WEIGHTED,  /* (E,C) the expansion's weights times gram */
+    NN_KEPT_SCALED,    /* (E,C) the expansion's weights times its BatchNorm's scale */
+    NN_KEPT_TURN,      /* (C,C) M, and (C) k of bottleneck.h, negative */
     NN_KEPT_COUNT
 };
 typedef struct {
