@@ -39,6 +39,16 @@ typedef struct {
     size_t C;      /* 1 .. NN_BLOCK */
 } nn_depthwise_t;
 
+/* A slice of one picture in Winograd's convolution (winograd.h), stride 1: tile rows first .. end-1
+ * of the input (H,W,C) and the output (P,Q,O), tiles of m x m outputs, m = 2 for a 5x5 kernel, 4 for
+ * 3x3. C and O are multiples of 16. Tile n of point i begins at i * plane + n * channels. */
+typedef struct {
+    size_t H, W, C, P, Q, O, pad;
+    size_t m, across; /* outputs of a tile each way; tiles in a row */
+    size_t first, end;
+    size_t plane_c, plane_o; /* floats between two points of inputs, of outputs */
+} nn_winograd_t;
+
 typedef struct {
     float lr, beta1, beta2, epsilon, weight_decay;
     float correction1, correction2; /* 1 - beta1^t, sqrt(1 - beta2^t) */
@@ -88,6 +98,15 @@ typedef struct {
     void (*depthwise_backward_input)(float *g, double *sum_g, double *sum_gx, const float *dz,
                                      const float *w, const float *z, const nn_norm_t *p,
                                      const nn_depthwise_t *d);
+    /* The four transforms: v = points of x; y = outputs of points, plus bias (O) or NULL; and these
+     * transposed: dm = points' gradient of dy; dx += inputs' gradient of dv. Points are 36 planes.
+     * columns (across * m + 6 - m, 6, 16) is scratch memory. */
+    void (*winograd_input)(float *v, const float *x, float *columns, const nn_winograd_t *p);
+    void (*winograd_output)(float *y, const float *points, const float *bias,
+                            const nn_winograd_t *p);
+    void (*winograd_output_back)(float *dm, const float *dy, const nn_winograd_t *p);
+    void (*winograd_input_back)(float *dx, const float *dv, float *columns,
+                                const nn_winograd_t *p);
     /* y = x clamped to low .. high; y may be x. */
     void (*clamp)(float *y, const float *x, float low, float high, size_t count);
     /* dx = dy where low < y < high, else 0; dx may be dy. */

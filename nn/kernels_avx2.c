@@ -25,9 +25,6 @@ enum { LANES = 8, NV_MAX = 3, ROWS_MAX = 12 };
 #define v_keep_between(g, v, low, high)                                                            \
     _mm256_and_ps(g, _mm256_and_ps(_mm256_cmp_ps(v, low, _CMP_GT_OQ),                              \
                                    _mm256_cmp_ps(v, high, _CMP_LT_OQ)))
-#define v_add(a, b)              _mm256_add_ps(a, b)
-#define v_min(a, b)              _mm256_min_ps(a, b)
-#define v_max(a, b)              _mm256_max_ps(a, b)
 
 static tail_t make_tail(size_t lanes)
 {
@@ -49,5 +46,6 @@ static size_t group_vectors(size_t left)
 
 #include "nn/kernels_body.h"
 #include "nn/depthwise_body.h"
+#include "nn/winograd_body.h"
 
 const nn_kernels_t nn_kernels_avx2 = KERNELS_TABLE("avx2");

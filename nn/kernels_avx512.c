@@ -26,9 +26,6 @@ enum { LANES = 16, NV_MAX = 4, ROWS_MAX = 16 };
     _mm512_maskz_mov_ps(_mm512_mask_cmp_ps_mask(_mm512_cmp_ps_mask(v, low, _CMP_GT_OQ), v, high,   \
                                                 _CMP_LT_OQ),                                       \
                         g)
-#define v_add(a, b)              _mm512_add_ps(a, b)
-#define v_min(a, b)              _mm512_min_ps(a, b)
-#define v_max(a, b)              _mm512_max_ps(a, b)
 
 static tail_t make_tail(size_t lanes)
 {
@@ -50,5 +47,6 @@ static size_t group_vectors(size_t left)
 
 #include "nn/kernels_body.h"
 #include "nn/depthwise_body.h"
+#include "nn/winograd_body.h"
 
 const nn_kernels_t nn_kernels_avx512 = KERNELS_TABLE("avx512");

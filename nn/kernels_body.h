@@ -277,5 +277,8 @@ static void K(sgd)(float *restrict w, float *restrict buffer, const float *restr
         .depthwise_forward = K(depthwise_forward), .mask_sums = K(mask_sums),                      \
         .pad_gradient = K(pad_gradient),                                                           \
         .depthwise_backward_weight = K(depthwise_backward_weight),                                 \
-        .depthwise_backward_input = K(depthwise_backward_input)                                    \
+        .depthwise_backward_input = K(depthwise_backward_input),                                   \
+        .winograd_input = K(winograd_input), .winograd_output = K(winograd_output),                \
+        .winograd_output_back = K(winograd_output_back),                                           \
+        .winograd_input_back = K(winograd_input_back)                                              \
     }

@@ -51,5 +51,6 @@ static inline tail_t make_tail(size_t lanes)
 
 #include "nn/kernels_body.h"
 #include "nn/depthwise_body.h"
+#include "nn/winograd_body.h"
 
 const nn_kernels_t nn_kernels_c = KERNELS_TABLE("c");

@@ -4,9 +4,12 @@
 #include <string.h>
 
 #include "nn/layers.h"
+#include "nn/winograd.h"
 
 size_t nn_conv2d_packed(const nn_conv2d_t *d)
 {
+    if (nn_winograd_suits(d))
+        return NN_WINOGRAD_POINTS * d->C * d->O;
     return d->kernel * d->kernel * (d->C / d->groups) * d->O;
 }
 
@@ -23,6 +26,8 @@ static size_t spread_width(const nn_conv2d_t *d)
 
 size_t nn_conv2d_scratch(const nn_conv2d_t *d)
 {
+    if (nn_winograd_suits(d))
+        return nn_winograd_scratch(d);
     size_t padded = d->pad ? (d->H + 2 * d->pad) * (d->W + 2 * d->pad) * d->C : 0;
     size_t spread = spread_height(d) * spread_width(d) * d->O;
     return d->groups > 1 ? 0 : padded > spread ? padded : spread;
@@ -31,6 +36,10 @@ size_t nn_conv2d_scratch(const nn_conv2d_t *d)
 void nn_conv2d_pack(float *packed, float *turned, const float *w, const nn_conv2d_t *d)
 {
     const size_t K = d->kernel, I = d->C / d->groups, O = d->O;
+    if (nn_winograd_suits(d)) {
+        nn_winograd_pack(packed, turned, w, d);
+        return;
+    }
     for (size_t o = 0; o < O; o++) {
         for (size_t i = 0; i < I; i++) {
             for (size_t t = 0; t < K * K; t++) {
@@ -46,6 +55,10 @@ void nn_conv2d_pack(float *packed, float *turned, const float *w, const nn_conv2
 void nn_conv2d_unpack(float *w, const float *packed, const nn_conv2d_t *d)
 {
     const size_t K = d->kernel, I = d->C / d->groups, O = d->O;
+    if (nn_winograd_suits(d)) {
+        nn_winograd_unpack(w, packed, d);
+        return;
+    }
     for (size_t o = 0; o < O; o++)
         for (size_t i = 0; i < I; i++)
             for (size_t t = 0; t < K * K; t++)
@@ -111,6 +124,10 @@ void nn_conv2d_forward(float *y, const float *x, const float *packed, const floa
         grouped(GROUPED_FORWARD, y, (float *)x, (float *)packed, d);
         return;
     }
+    if (nn_winograd_suits(d)) {
+        nn_winograd_forward(y, x, packed, b, d, scratch, k);
+        return;
+    }
     x = padded(scratch, x, d);
     nn_product_t product = {.rows = d->Q,
                             .cols = d->O,
@@ -136,6 +153,10 @@ void nn_conv2d_backward_weight(float *dpacked, float *db, const float *x, const 
         grouped(GROUPED_WEIGHT, (float *)dy, (float *)x, dpacked, d);
         return;
     }
+    if (nn_winograd_suits(d)) {
+        nn_winograd_backward_weight(dpacked, x, dy, d, scratch, k);
+        return;
+    }
     x = padded(scratch, x, d);
     nn_product_t product = {.rows = K * d->C,
                             .cols = d->O,
@@ -159,6 +180,10 @@ void nn_conv2d_backward_input(float *dx, const float *dy, const float *packed, c
     if (d->groups > 1) {
         memset(dx, 0, d->H * d->W * d->C * sizeof *dx);
         grouped(GROUPED_INPUT, (float *)dy, dx, (float *)packed, d);
+        return;
+    }
+    if (nn_winograd_suits(d)) {
+        nn_winograd_backward_input(dx, dy, turned, d, scratch, k);
         return;
     }
     memset(scratch, 0, height * width * sizeof *scratch);

@@ -1,6 +1,7 @@
 /* Every layer's output and gradients against PyTorch's, to 1e-5 by norm. */
 #include "nn/kernels.h"
 #include "nn/layers.h"
+#include "nn/winograd.h"
 #include "tests/nn/support.h"
 
 #define LIMIT 1e-5
@@ -57,6 +58,79 @@ static void convolutions_agree(void **state)
         for (size_t i = 0; nn_kernels_at((cpu_level_t)level) && i < sizeof convs / sizeof *convs;
              i++)
             check_conv(convs[i].name, convs[i].N, &convs[i].d, nn_kernels_at((cpu_level_t)level));
+}
+
+/* Convolution as defined, and what its gradients are, in double. */
+static void plain_conv(double *y, double *dx, double *dw, const float *x, const float *w,
+                       const float *b, const float *dy, const nn_conv2d_t *d)
+{
+    const size_t K = d->kernel, C = d->C, O = d->O;
+    for (size_t n = 0; n < d->P * d->Q * O; n++) {
+        size_t p = n / (d->Q * O), q = n / O % d->Q, o = n % O;
+        y[n] = (double)b[o];
+        for (size_t cell = 0; cell < K * K; cell++) {
+            size_t h = p + cell / K - d->pad, v = q + cell % K - d->pad; /* below 0: huge */
+            for (size_t c = 0; h < d->H && v < d->W && c < C; c++) {
+                size_t at = (h * d->W + v) * C + c, weight = (o * C + c) * K * K + cell;
+                y[n] += (double)x[at] * (double)w[weight];
+                dx[at] += (double)dy[n] * (double)w[weight];
+                dw[weight] += (double)dy[n] * (double)x[at];
+            }
+        }
+    }
+}
+
+static void near_double(const char *what, const float *found, const double *expected, size_t count)
+{
+    float *rounded = zeros_new(count);
+    for (size_t i = 0; i < count; i++)
+        rounded[i] = (float)expected[i];
+    check_near(what, found, rounded, count, 2e-6);
+    free(rounded);
+}
+
+static void check_winograd(const nn_conv2d_t *d, const nn_kernels_t *k)
+{
+    size_t in = d->H * d->W * d->C, out = d->P * d->Q * d->O, packed = nn_conv2d_packed(d);
+    size_t weights = d->kernel * d->kernel * d->C * d->O;
+    float *x = formula_new(1, in, 1), *w = formula_new(2, weights, 1);
+    float *b = formula_new(3, d->O, 1), *dy = formula_new(4, out, 1);
+    float *y = zeros_new(out), *dx = zeros_new(in), *dw = zeros_new(weights);
+    float *forth = zeros_new(packed), *back = zeros_new(packed), *dpacked = zeros_new(packed);
+    float *db = zeros_new(d->O), *scratch = zeros_new(nn_conv2d_scratch(d) + 1);
+    double *expected = calloc(out + in + weights, sizeof *expected);
+    scratch[nn_conv2d_scratch(d)] = 17;
+    for (size_t i = 0; i < in; i++)
+        dx[i] = 5; /* is overwritten */
+    assert_true(nn_winograd_suits(d) && packed == NN_WINOGRAD_POINTS * d->C * d->O);
+    plain_conv(expected, expected + out, expected + out + in, x, w, b, dy, d);
+    nn_conv2d_pack(forth, back, w, d);
+    nn_conv2d_forward(y, x, forth, b, d, scratch, k);
+    nn_conv2d_backward_weight(dpacked, db, x, dy, d, scratch, k);
+    nn_conv2d_backward_input(dx, dy, forth, back, d, scratch, k);
+    nn_conv2d_unpack(dw, dpacked, d);
+    near_double("winograd y", y, expected, out);
+    near_double("winograd dx", dx, expected + out, in);
+    near_double("winograd dw", dw, expected + out + in, weights);
+    assert_true(scratch[nn_conv2d_scratch(d)] == 17);
+    float *all[] = {x, w, b, dy, y, dx, dw, forth, back, dpacked, db, scratch};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
+        free(all[i]);
+    free(expected);
+}
+
+/* Ragged edges, padding, several slices of tiles. */
+static void winograd_is_as_exact_as_a_sum(void **state)
+{
+    (void)state;
+    static const nn_conv2d_t shapes[] = {
+        {30, 30, 32, 26, 26, 64, 5, 1, 0, 1}, {13, 13, 64, 11, 11, 96, 3, 1, 0, 1},
+        {11, 9, 16, 11, 9, 16, 5, 1, 2, 1},   {14, 17, 16, 14, 17, 32, 3, 1, 1, 1},
+        {12, 11, 48, 10, 9, 16, 5, 1, 1, 1},  {9, 70, 16, 7, 68, 16, 3, 1, 0, 1}};
+    for (int level = CPU_C; level <= CPU_AVX512; level++)
+        for (size_t i = 0; nn_kernels_at((cpu_level_t)level) && i < sizeof shapes / sizeof *shapes;
+             i++)
+            check_winograd(&shapes[i], nn_kernels_at((cpu_level_t)level));
 }
 
 /* One golden BatchNorm, possibly with activation and pooling, as nn/forward.c and nn/backward.c
@@ -239,6 +313,7 @@ static void optimizers_agree(void **state)
 
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(convolutions_agree),
+    cmocka_unit_test(winograd_is_as_exact_as_a_sum),
     cmocka_unit_test(batch_norm_agrees_with_all_that_may_follow),
     cmocka_unit_test(pools_agree),
     cmocka_unit_test(dense_layers_agree),
