@@ -2,7 +2,7 @@
 include(GNUInstallDirs)
 find_package(PkgConfig REQUIRED)
 find_package(Threads REQUIRED)
-foreach(library libzmq openblas yaml-0.1 libjpeg libpng jansson libcrypto)
+foreach(library libzmq openblas yaml-0.1 libjpeg libpng jansson libcrypto libzip)
   pkg_check_modules(${library} REQUIRED IMPORTED_TARGET ${library})
 endforeach()
 # msgpack-c 4 calls itself msgpack in Debian 12, msgpack-c from 5 on.

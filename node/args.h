@@ -24,6 +24,11 @@ typedef struct {
     char *precisions;      /* --precisions fp16,int8 */
     char *cost;            /* --cost-per-mb */
     char *bytes_run;       /* --bytes-run */
+    char *strides;         /* --strides imagenet|small */
+    char *classes;         /* --classes a,b,c or their number */
+    char *mean, *std;      /* --mean, --std: three numbers or imagenet */
+    uint64_t input;        /* --input PIXELS, 0 when not given */
+    uint64_t seed;         /* --seed N, 0 when not given */
     uint64_t peers;        /* --peers N, 0 when not given */
     int threads;           /* --threads, 0 when not given */
     uint64_t resume_round; /* --resume-round */

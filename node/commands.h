@@ -8,6 +8,7 @@ int cmd_simulate(const node_args_t *args);
 int cmd_quantize(const node_args_t *args);
 int cmd_evaluate(const node_args_t *args);
 int cmd_predict(const node_args_t *args);
+int cmd_import(const node_args_t *args);
 int cmd_data_make(const node_args_t *args);
 int cmd_data_info(const node_args_t *args);
 int cmd_data_split(const node_args_t *args);

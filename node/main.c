@@ -65,6 +65,17 @@ static const node_command_t commands[] = {
      .positional_max = SIZE_MAX,
      .run = cmd_predict,
      .example = "hearsay predict RUN/consensus.safetensors a.jpg b.png"},
+    {.name = "import",
+     .arguments = "FILE MODEL",
+     .help = "Reads a PyTorch checkpoint (.pth) or a safetensors file of a mobilenet_v2 or a cnn "
+             "and writes it as MODEL. Nothing of FILE is run. What it does not say is told with "
+             "options; a head with another number of classes than --classes is replaced by a new "
+             "one.",
+     .options = "strides,input,classes,mean,std,seed,json",
+     .positional_min = 2,
+     .positional_max = 2,
+     .run = cmd_import,
+     .example = "hearsay import mobilenet_v2.pth m.safetensors --mean imagenet --std imagenet"},
     {.name = "data make",
      .arguments = "SPEC",
      .help = "Writes a data set, synthetic:SEED[:COUNT] or any other SPEC, as class folders of PNG "
