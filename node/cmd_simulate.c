@@ -102,6 +102,8 @@ static err_t open_simulation(simulation_t *s, const node_args_t *args)
     }
     printf("%s: %zu simulated peers, %s, %s; run folder %s\n", s->config.federation, n,
            gossip_topology_name(s->config.gossip.topology), s->setup.net->arch.name, s->run);
+    if (s->setup.initial.text)
+        printf("first model: %s\n", s->setup.initial.text);
     if (!args->quiet)
         s->screen = node_screen_new(s->names, n, s->config.rounds, args->plain);
 out:

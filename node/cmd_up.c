@@ -130,6 +130,8 @@ static err_t launch(up_t *up, const node_args_t *args)
     }
     printf("%s: %zu peers, %s, %s; run folder %s\n", up->config.federation, up->config.peer_count,
            gossip_topology_name(up->config.gossip.topology), up->setup.net->arch.name, up->run);
+    if (up->setup.initial.text)
+        printf("first model: %s\n", up->setup.initial.text);
     if (args->resume && common)
         printf("going on after round %u of %u\n", round, up->config.rounds);
     else if (args->resume)

@@ -106,6 +106,7 @@ void node_config_free(node_config_t *config)
     for (size_t i = 0; i < config->class_count; i++)
         free(config->classes[i]);
     free(config->path);
+    free(config->init);
     free(config->peers);
     free(config->classes);
     free(config->data.source);

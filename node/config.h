@@ -40,6 +40,7 @@ typedef struct {
     size_t peer_count;
 
     nn_arch_t model; /* classes filled in when the data is known, from model.classes if given */
+    char *init;      /* model.init: a file to start from; owned, NULL: drawn from the seed */
     char **classes;  /* model.classes, owned; NULL when the data's own are taken */
     size_t class_count;
 

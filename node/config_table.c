@@ -56,6 +56,9 @@ const config_key_t config_keys[] = {
     {"model.dropout", CONFIG_REAL, AT(config.model.dropout), 0, 0.95, false, NULL, "0.2",
      "part of the features that a training step leaves out ahead of mobilenet_v2's classifier; "
      "nothing for cnn"},
+    {"model.init", CONFIG_FILE, AT(config.init), 0, 0, false, NULL, NULL,
+     "what all peers start from, instead of a model drawn from the seed; its head is replaced when "
+     "its classes are others"},
     {"model.classes", CONFIG_CLASSES, 0, 2, NN_CLASSES_MAX, false, NULL, "[]",
      "names of the classes in their order; []: those of the data"},
 
@@ -292,6 +295,9 @@ void config_accepts(char out[256], const config_key_t *key)
         break;
     case CONFIG_PATH:
         snprintf(out, 256, "a folder");
+        break;
+    case CONFIG_FILE:
+        snprintf(out, 256, "a model file (safetensors) or a PyTorch checkpoint (.pth)");
         break;
     case CONFIG_SPEC:
         snprintf(out, 256, "folder:DIR, cifar10:DIR[:train|test] or synthetic:SEED[:COUNT]");

@@ -11,6 +11,7 @@ typedef enum {
     CONFIG_NAME,     /* char[max + 1]: [A-Za-z0-9_.-], a folder's name */
     CONFIG_HOST,     /* char[256]: an address or a host name */
     CONFIG_PATH,     /* char *: a folder, "~/" expanded; null for none */
+    CONFIG_FILE,     /* char *: a file, likewise */
     CONFIG_SPEC,     /* char *: a SPEC of data/source.h; null for none */
     CONFIG_U64,      /* whole numbers from min to max ... */
     CONFIG_U32,      /* ... by the type of their field */

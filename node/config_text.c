@@ -80,7 +80,7 @@ static void put_path(FILE *out, const config_key_t *key, const char *text)
         fputs("null", out);
         return;
     }
-    char *whole = key->type == CONFIG_PATH ? config_absolute(text) : config_absolute_spec(text);
+    char *whole = key->type == CONFIG_SPEC ? config_absolute_spec(text) : config_absolute(text);
     put_quoted(out, whole);
     free(whole);
 }
@@ -111,6 +111,7 @@ static void put_value(FILE *out, const config_key_t *key, const config_draft_t *
     char word[32];
     switch (key->type) {
     case CONFIG_PATH:
+    case CONFIG_FILE:
     case CONFIG_SPEC:
         put_path(out, key, *(char *const *)at);
         break;

@@ -324,6 +324,7 @@ static bool read_scalar(config_draft_t *draft, const config_key_t *key, void *at
     case CONFIG_HOST:
         return !null && read_host(at, text);
     case CONFIG_PATH:
+    case CONFIG_FILE:
     case CONFIG_SPEC:
         if (null) {
             free(*(char **)at);

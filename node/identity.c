@@ -65,6 +65,10 @@ void node_identity(node_setup_t *setup)
     add(setup, "normalisation", text, (size_t)n);
     n = snprintf(text, sizeof text, "%llu", (unsigned long long)config->seed);
     add(setup, "seed", text, (size_t)n);
+    char digest[HASH_HEX] = "drawn";
+    if (config->init)
+        hash_hex(digest, &setup->initial.digest);
+    add(setup, "init", digest, strlen(digest));
     n = snprintf(text, sizeof text, "dpsgd fp32 %d", (int)config->gossip.weighting);
     add(setup, "mixing", text, (size_t)n);
     n = snprintf(text, sizeof text, "%s", gossip_topology_name(config->gossip.topology));

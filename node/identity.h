@@ -3,7 +3,7 @@
 #include "node/setup.h"
 
 /* Fills setup->sections and setup->federation: protocol, state table, input, class names,
- * normalisation, seed, algorithm, weights, codec, topology's rule. Not the list of peers, the
+ * normalisation, seed, the file of model.init, algorithm, weights, codec, topology's rule. Not the list of peers, the
  * number of rounds or any path. */
 void node_identity(node_setup_t *setup);
 

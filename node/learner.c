@@ -114,7 +114,7 @@ static err_t save_checkpoint(node_learner_t *l, uint32_t round)
 static err_t first_state(node_learner_t *l, bool resume, uint32_t resume_round)
 {
     err_t err = ERR_OK;
-    nn_state_draw(&l->state, l->config->seed);
+    nn_state_copy(&l->state, &l->setup->initial.state);
     if (resume)
         TRY(node_checkpoint_load(&l->state, kept_trainer(l), &l->mixed_round, &l->earlier, l->run,
                                  l->name, l->setup, resume_round));

@@ -145,6 +145,8 @@ err_t node_setup_init(node_setup_t *setup, const node_config_t *config, size_t s
     /* With peers on machines of their own only the one that tests need have the test set. */
     if (self == SIZE_MAX || self == 0 || config->evaluate.peer == NODE_EVALUATE_ALL)
         TRY(check_test_spec(setup));
+    TRY(node_initial_init(&setup->initial, config, setup->net,
+                          (const char *const *)setup->class_names));
     describe_model(setup);
     node_identity(setup);
 out:
@@ -161,6 +163,7 @@ void node_setup_free(node_setup_t *setup)
     for (size_t i = 0; i < setup->class_count; i++)
         free(setup->class_names[i]);
     free(setup->class_names);
+    node_initial_free(&setup->initial);
     nn_net_destroy(&setup->net);
     free(setup->segments);
     data_set_free(&setup->test);

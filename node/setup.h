@@ -2,6 +2,7 @@
  */
 #pragma once
 #include "node/config.h"
+#include "node/initial.h"
 
 /* What all peers of a process share: computed from the configuration and the data's labels alone.
  */
@@ -13,6 +14,7 @@ typedef struct {
     char **class_names;    /* (class_count), owned copies */
     size_t class_count;
     nn_net_t *net;
+    node_initial_t initial; /* the model of round 0 */
     gossip_segment_t *segments; /* (table.count), owned */
     gossip_table_t table;
     hash_t federation; /* over the sections */
