@@ -147,59 +147,79 @@ typedef struct {
     vec g, gd;                        /* sums of g, and of g * (z - mean) */
 } mask_t;
 
-DEPTHWISE_INLINE mask_t mask_load(const nn_norm_t *p, size_t c, const float *g, const float *gd,
-                                  tail_t tail, const bool partial)
+DEPTHWISE_INLINE mask_t mask_start(const nn_norm_t *p, size_t c, tail_t tail, const bool partial)
 {
     return (mask_t){channels_load(p->mean + c, tail, partial),
                     channels_load(p->scale + c, tail, partial),
                     channels_load(p->beta + c, tail, partial),
                     v_set1(p->low),
                     v_set1(p->high),
-                    channels_load(g + c, tail, partial),
-                    channels_load(gd + c, tail, partial)};
+                    v_zero(),
+                    v_zero()};
 }
 
-DEPTHWISE_INLINE vec mask_add(mask_t *m, vec g, vec z)
+/* to[lane] += v[lane], of the lanes in use. */
+DEPTHWISE_INLINE void doubles_add(double *to, vec v, size_t lanes, const bool partial)
 {
-    vec deviation = v_sub(z, m->mean);
-    g = v_keep_between(g, v_fma(deviation, m->scale, m->beta), m->low, m->high);
-    m->g = v_add(m->g, g);
-    m->gd = v_fma(g, deviation, m->gd);
-    return g;
-}
-
-/* The float sums of some rows go to double, and start again. */
-static inline void sums_flush(double *sum_g, double *sum_gx, float *g, float *gd,
-                              const float *invstd, size_t C)
-{
-    for (size_t c = 0; c < C; c++) {
-        sum_g[c] += (double)g[c];
-        sum_gx[c] += (double)gd[c] * (double)invstd[c];
-        g[c] = gd[c] = 0;
+    if (!partial) {
+        v_add_doubles(to, v);
+        return;
     }
+    float values[LANES];
+    v_store(values, v);
+    for (size_t lane = 0; lane < lanes; lane++)
+        to[lane] += (double)values[lane];
+}
+
+/* The float sums go to double. */
+DEPTHWISE_INLINE void mask_end(double *sum_g, double *sum_gx, const mask_t *m, const nn_norm_t *p,
+                               size_t c, tail_t tail, const bool partial)
+{
+    const vec invstd = channels_load(p->invstd + c, tail, partial);
+    doubles_add(sum_g + c, m->g, p->channels - c, partial);
+    doubles_add(sum_gx + c, v_mul(m->gd, invstd), p->channels - c, partial);
+}
+
+/* Of N pixels, `step` floats apart: g gets the masked v. They are summed apart from the sums before
+ * them, which would else wait for each other. */
+DEPTHWISE_INLINE void mask_store(float *g, const float *z, const vec *v, size_t step, const int N,
+                                 mask_t *m, tail_t tail, const bool partial)
+{
+    vec sum = v_zero(), sum_d = v_zero();
+#pragma GCC unroll 4
+    for (int n = 0; n < N; n++) {
+        const size_t at = (size_t)n * step;
+        vec deviation = v_sub(channels_load(z + at, tail, partial), m->mean);
+        vec kept = v_keep_between(v[n], v_fma(deviation, m->scale, m->beta), m->low, m->high);
+        channels_store(g + at, kept, tail, partial);
+        sum = n == 0 ? kept : v_add(sum, kept);
+        sum_d = n == 0 ? v_mul(kept, deviation) : v_fma(kept, deviation, sum_d);
+    }
+    m->g = v_add(m->g, sum);
+    m->gd = v_add(m->gd, sum_d);
 }
 
 DEPTHWISE_INLINE void mask_column(float *g, const float *z, size_t rows, const size_t C, mask_t *m,
                                   tail_t tail, const bool partial)
 {
-    for (size_t r = 0; r < rows; r++, g += C, z += C) {
-        vec kept = mask_add(m, channels_load(g, tail, partial), channels_load(z, tail, partial));
-        channels_store(g, kept, tail, partial);
-    }
+    vec v[GROUP];
+#define MASK(N)                                                                                    \
+    _Pragma("GCC unroll 4") for (size_t n = 0; n < N; n++)                                         \
+        v[n] = channels_load(g + (r + n) * C, tail, partial);                                      \
+    mask_store(g + r * C, z + r * C, v, C, N, m, tail, partial)
+    EACH_GROUP(r, rows, MASK)
+#undef MASK
 }
 
 static void K(mask_sums)(float *g, double *sum_g, double *sum_gx, const float *z, size_t rows,
                          const nn_norm_t *p)
 {
     const size_t C = p->channels;
-    float part_g[NN_BLOCK] = {0}, part_gd[NN_BLOCK] = {0};
     for (size_t from = 0; from < rows; from += SUM_PIXELS) {
         const size_t count = from + SUM_PIXELS < rows ? SUM_PIXELS : rows - from;
-        EACH_VECTOR(C, mask_t m = mask_load(p, c, part_g, part_gd, tail, partial);
+        EACH_VECTOR(C, mask_t m = mask_start(p, c, tail, partial);
                     mask_column(g + from * C + c, z + from * C + c, count, C, &m, tail, partial);
-                    channels_store(part_g + c, m.g, tail, partial);
-                    channels_store(part_gd + c, m.gd, tail, partial))
-        sums_flush(sum_g, sum_gx, part_g, part_gd, p->invstd, C);
+                    mask_end(sum_g, sum_gx, &m, p, c, tail, partial))
     }
 }
 
@@ -334,10 +354,17 @@ static void K(depthwise_backward_weight)(float *dw, const float *a, const float 
 #undef BACKWARD
 }
 
-DEPTHWISE_INLINE void input_store(float *g, const float *z, vec v, mask_t *m, const bool masked,
-                                  tail_t tail, const bool partial)
+/* N pixels, `step` floats apart. */
+DEPTHWISE_INLINE void input_store(float *g, const float *z, const vec *v, size_t step, const int N,
+                                  mask_t *m, const bool masked, tail_t tail, const bool partial)
 {
-    channels_store(g, masked ? mask_add(m, v, channels_load(z, tail, partial)) : v, tail, partial);
+    if (masked) {
+        mask_store(g, z, v, step, N, m, tail, partial);
+        return;
+    }
+#pragma GCC unroll 4
+    for (int n = 0; n < N; n++)
+        channels_store(g + (size_t)n * step, v[n], tail, partial);
 }
 
 /* Stride 1: one row, a convolution of dz with the weights turned by half a turn (k is). */
@@ -349,8 +376,7 @@ DEPTHWISE_INLINE void input_row_1(float *g, const float *z, const float *dz, con
     vec sum[GROUP];
 #define INPUT(N)                                                                                   \
     convolve(sum, dz + x * C, row, k, v_zero(), N, 1, C, tail, partial);                           \
-    _Pragma("GCC unroll 4") for (size_t n = 0; n < N; n++)                                         \
-        input_store(g + (x + n) * C, z + (x + n) * C, sum[n], m, masked, tail, partial)
+    input_store(g + x * C, z + x * C, sum, C, N, m, masked, tail, partial)
     EACH_GROUP(x, d->W, INPUT)
 #undef INPUT
 }
@@ -367,17 +393,18 @@ DEPTHWISE_INLINE void input_rows_2(float *g, const float *z, const float *dz, co
     for (size_t x = 0; x < d->W; x += 2, g += 2 * C, z += 2 * C, dz += C) {
         vec g01 = channels_load(dz + C, tail, partial);
         vec g11 = channels_load(dz + row + C, tail, partial);
-        input_store(g, z, v_mul(g00, k[4]), m, masked, tail, partial);
-        if (two_rows)
-            input_store(g + below, z + below, v_fma(g10, k[1], v_mul(g00, k[7])), m, masked, tail,
-                        partial);
+        vec upper[2] = {v_mul(g00, k[4]), v_fma(g01, k[3], v_mul(g00, k[5]))};
+        vec lower[2] = {v_fma(g10, k[1], v_mul(g00, k[7])),
+                        v_fma(g11, k[0],
+                              v_fma(g10, k[2], v_fma(g01, k[6], v_mul(g00, k[8]))))};
         if (x + 1 < d->W) {
-            input_store(g + C, z + C, v_fma(g01, k[3], v_mul(g00, k[5])), m, masked, tail, partial);
+            input_store(g, z, upper, C, 2, m, masked, tail, partial);
             if (two_rows)
-                input_store(g + below + C, z + below + C,
-                            v_fma(g11, k[0],
-                                  v_fma(g10, k[2], v_fma(g01, k[6], v_mul(g00, k[8])))),
-                            m, masked, tail, partial);
+                input_store(g + below, z + below, lower, C, 2, m, masked, tail, partial);
+        } else {
+            input_store(g, z, upper, C, 1, m, masked, tail, partial);
+            if (two_rows)
+                input_store(g + below, z + below, lower, C, 1, m, masked, tail, partial);
         }
         g00 = g01;
         g10 = g11;
@@ -385,7 +412,7 @@ DEPTHWISE_INLINE void input_rows_2(float *g, const float *z, const float *dz, co
 }
 
 /* Input rows from .. to-1 (from even when stride is 2) of one vector of channels. */
-DEPTHWISE_INLINE void input_rows(float *g, float *part_g, float *part_gd, const float *dz,
+DEPTHWISE_INLINE void input_rows(float *g, double *sum_g, double *sum_gx, const float *dz,
                                  const float *w, const float *z, const nn_norm_t *p,
                                  const nn_depthwise_t *d, size_t from, size_t to, size_t c,
                                  const size_t C, const int stride, const bool masked, tail_t tail,
@@ -394,7 +421,7 @@ DEPTHWISE_INLINE void input_rows(float *g, float *part_g, float *part_gd, const 
     const size_t dz_row = (d->Q + 2) * C, row = d->W * C;
     mask_t m;
     if (masked)
-        m = mask_load(p, c, part_g, part_gd, tail, partial);
+        m = mask_start(p, c, tail, partial);
     vec k[9];
 #pragma GCC unroll 9
     for (size_t i = 0; i < 9; i++)
@@ -411,10 +438,8 @@ DEPTHWISE_INLINE void input_rows(float *g, float *part_g, float *part_gd, const 
             input_rows_2(g_at, z_at, dz + (h / 2 + 1) * dz_row + C + c, k, &m, masked, false, d, C,
                          tail, partial);
     }
-    if (masked) {
-        channels_store(part_g + c, m.g, tail, partial);
-        channels_store(part_gd + c, m.gd, tail, partial);
-    }
+    if (masked)
+        mask_end(sum_g, sum_gx, &m, p, c, tail, partial);
 }
 
 DEPTHWISE_INLINE void input_blocks(float *g, double *sum_g, double *sum_gx, const float *dz,
@@ -422,16 +447,13 @@ DEPTHWISE_INLINE void input_blocks(float *g, double *sum_g, double *sum_gx, cons
                                    const nn_depthwise_t *d, const size_t C, const int stride,
                                    const bool masked)
 {
-    float part_g[NN_BLOCK] = {0}, part_gd[NN_BLOCK] = {0};
     size_t block = rows_in_l1((d->Q + 2 + 2 * d->W) * C * sizeof(float));
     block = block * d->W > SUM_PIXELS ? SUM_PIXELS / d->W : block;
     block = block < 2 ? (size_t)stride : block / 2 * 2;
     for (size_t from = 0; from < d->H; from += block) {
         const size_t to = from + block < d->H ? from + block : d->H;
-        EACH_VECTOR(C, input_rows(g, part_g, part_gd, dz, w, z, p, d, from, to, c, C, stride,
-                                  masked, tail, partial))
-        if (masked)
-            sums_flush(sum_g, sum_gx, part_g, part_gd, p->invstd, C);
+        EACH_VECTOR(C, input_rows(g, sum_g, sum_gx, dz, w, z, p, d, from, to, c, C, stride, masked,
+                                  tail, partial))
     }
 }
 

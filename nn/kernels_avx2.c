@@ -32,6 +32,15 @@ static tail_t make_tail(size_t lanes)
                               _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
 }
 
+/* to[lane] += v[lane] */
+static inline void v_add_doubles(double *to, vec v)
+{
+    __m256d low = _mm256_cvtps_pd(_mm256_castps256_ps128(v));
+    __m256d high = _mm256_cvtps_pd(_mm256_extractf128_ps(v, 1));
+    _mm256_storeu_pd(to, _mm256_add_pd(_mm256_loadu_pd(to), low));
+    _mm256_storeu_pd(to + 4, _mm256_add_pd(_mm256_loadu_pd(to + 4), high));
+}
+
 /* 16 registers: R * NV sums, NV weights, one broadcast. */
 #define TILE_ROWS(NV) ((NV) == 1 ? 12 : (NV) == 2 ? 6 : 4)
 #define HAS_4_VECTORS 0

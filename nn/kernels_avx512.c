@@ -32,6 +32,15 @@ static tail_t make_tail(size_t lanes)
     return (tail_t)((1u << lanes) - 1);
 }
 
+/* to[lane] += v[lane] */
+static inline void v_add_doubles(double *to, vec v)
+{
+    __m512d low = _mm512_cvtps_pd(_mm512_castps512_ps256(v));
+    __m512d high = _mm512_cvtps_pd(_mm512_extractf32x8_ps(v, 1));
+    _mm512_storeu_pd(to, _mm512_add_pd(_mm512_loadu_pd(to), low));
+    _mm512_storeu_pd(to + 8, _mm512_add_pd(_mm512_loadu_pd(to + 8), high));
+}
+
 /* 32 registers: R * NV sums, NV weights, one broadcast. */
 #define TILE_ROWS(NV) ((NV) == 1 ? 16 : (NV) == 2 ? 14 : (NV) == 3 ? 9 : 6)
 #define HAS_4_VECTORS 1

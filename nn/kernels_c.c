@@ -49,6 +49,12 @@ static inline tail_t make_tail(size_t lanes)
     return lanes != 0;
 }
 
+/* to[lane] += v[lane] */
+static inline void v_add_doubles(double *to, vec v)
+{
+    *to += (double)v;
+}
+
 #include "nn/kernels_body.h"
 #include "nn/depthwise_body.h"
 #include "nn/winograd_body.h"
