@@ -64,6 +64,18 @@ void nn_infer_run(nn_infer_t *infer, float *logits, const nn_state_t *state, con
     run_packed(infer, logits, state, x, n);
 }
 
+void nn_infer_prepare(nn_infer_t *infer, const nn_state_t *state)
+{
+    CHECK(state->net->float_count == infer->run->plan.net->float_count);
+    nn_run_pack(infer->run, state);
+}
+
+void nn_infer_run_prepared(nn_infer_t *infer, float *logits, const float *x, size_t n)
+{
+    CHECK(n <= infer->batch && infer->run->state);
+    run_packed(infer, logits, infer->run->state, x, n);
+}
+
 void nn_softmax(float *p, const float *logits, size_t n, size_t classes)
 {
     for (size_t i = 0; i < n; i++) {

@@ -29,6 +29,13 @@ typedef struct {
     char *mean, *std;      /* --mean, --std: three numbers or imagenet */
     uint64_t input;        /* --input PIXELS, 0 when not given */
     uint64_t seed;         /* --seed N, 0 when not given */
+    char *model;           /* --model NAME */
+    char *width;           /* --width NUMBER */
+    char *optimizer;       /* --optimizer sgd|adam */
+    char *seconds;         /* --seconds NUMBER */
+    uint64_t batch;        /* --batch N, 0 when not given */
+    uint64_t repeats;      /* --repeats N, 0 when not given */
+    bool layers;           /* --layers */
     uint64_t peers;        /* --peers N, 0 when not given */
     int threads;           /* --threads, 0 when not given */
     uint64_t resume_round; /* --resume-round */

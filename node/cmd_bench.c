@@ -1,0 +1,152 @@
+/* hearsay bench train|infer: how fast training and inference are on this machine. */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/text.h"
+#include "nn/bench.h"
+#include "nn/model_file.h"
+#include "node/bench_report.h"
+#include "node/commands.h"
+#include "node/whole.h"
+
+enum { BATCH = 32, CLASSES = 10, SECONDS = 5 };
+
+/* A number above 0; `value` stays what it is when none is given. */
+static err_t take_number(double *value, const char *option, const char *text)
+{
+    if (text && (!text_to_double(value, text) || !(*value > 0.0)))
+        return err_set(ERR_USAGE, "--%s: \"%s\" is not a number above 0", option, text);
+    return ERR_OK;
+}
+
+static err_t take_arch(nn_arch_t *arch, const node_args_t *args)
+{
+    err_t err = ERR_OK;
+    const char *model = args->model ? args->model : "mobilenet_v2";
+    const char *strides = args->strides ? args->strides : "";
+    const bool cnn = !strcmp(model, "cnn");
+    uint64_t classes = CLASSES;
+    *arch = (nn_arch_t){.width = 1.0, .dropout = cnn ? 0.0 : 0.2};
+    if ((size_t)snprintf(arch->name, sizeof arch->name, "%s", model) >= sizeof arch->name)
+        FAIL(ERR_USAGE, "--model: a name as long as that has none");
+    if ((size_t)snprintf(arch->strides, sizeof arch->strides, "%s", strides) >=
+        sizeof arch->strides)
+        FAIL(ERR_USAGE, "--strides: imagenet and small are possible");
+    TRY(take_number(&arch->width, "width", args->width));
+    if (args->classes && !text_to_u64(&classes, args->classes))
+        FAIL(ERR_USAGE, "--classes: \"%s\" is not a whole number", args->classes);
+    arch->input = args->input ? args->input : cnn ? 64 : 32;
+    arch->classes = classes;
+out:
+    return err;
+}
+
+static err_t take_options(nn_bench_options_t *options, const node_args_t *args, bool train)
+{
+    err_t err = ERR_OK;
+    const char *optimizer = args->optimizer ? args->optimizer : "sgd";
+    *options = (nn_bench_options_t){.train = train,
+                                    .batch = args->batch ? args->batch : BATCH,
+                                    .threads = node_threads(args->threads),
+                                    .seconds = SECONDS,
+                                    .repeats = args->repeats,
+                                    .layers = args->layers,
+                                    .seed = args->seed ? args->seed : 1};
+    if (args->repeats && args->seconds)
+        FAIL(ERR_USAGE, "--seconds or --repeats: one of the two says when to end");
+    TRY(take_number(&options->seconds, "seconds", args->seconds));
+    if (!strcmp(optimizer, "adam")) {
+        options->optimizer = nn_optimizer_default(NN_ADAM, 1e-4f);
+    } else if (!strcmp(optimizer, "sgd")) {
+        options->optimizer = nn_optimizer_default(NN_SGD, 1e-3f);
+        options->optimizer.momentum = 0.9f;
+    } else {
+        FAIL(ERR_USAGE, "--optimizer: \"%s\": sgd and adam are possible", optimizer);
+    }
+out:
+    return err;
+}
+
+/* A model file, or a network of random weights. */
+static err_t make_model(nn_model_t *model, const node_args_t *args, uint64_t seed)
+{
+    err_t err = ERR_OK;
+    *model = (nn_model_t){0};
+    if (args->positional_count > 0) {
+        if (args->model || args->width || args->strides || args->input || args->classes)
+            FAIL(ERR_USAGE, "%s says what the network is: leave out --model, --width, --strides, "
+                            "--input and --classes",
+                 args->positional[0]);
+        return nn_model_load(model, args->positional[0]);
+    }
+    TRY(take_arch(&model->meta.arch, args));
+    TRY(nn_net_new(&model->net, &model->meta.arch));
+    TRY(nn_state_init(&model->state, model->net));
+    nn_state_draw(&model->state, seed);
+out:
+    return err;
+}
+
+/* VmHWM of this process in bytes, 0 when the system does not say. */
+static uint64_t peak_memory(void)
+{
+    char line[256];
+    unsigned long long kib = 0;
+    FILE *file = fopen("/proc/self/status", "re");
+    while (file && kib == 0 && fgets(line, sizeof line, file))
+        if (sscanf(line, "VmHWM: %llu", &kib) != 1)
+            kib = 0;
+    if (file)
+        fclose(file);
+    return kib * 1024;
+}
+
+/* The pictures of the bench and what the network makes of them. */
+static err_t write_sample(const char *path, const nn_arch_t *arch, const nn_bench_t *bench,
+                          size_t batch)
+{
+    safetensors_writer_t *writer = safetensors_writer_new();
+    const size_t x[] = {batch, arch->input, arch->input, 3}, logits[] = {batch, arch->classes};
+    safetensors_writer_tensor(writer, "x", ST_F32, x, 4, bench->x);
+    safetensors_writer_tensor(writer, "logits", ST_F32, logits, 2, bench->logits);
+    return safetensors_writer_commit(&writer, path);
+}
+
+static int run(const node_args_t *args, bool train)
+{
+    err_t err = ERR_OK;
+    nn_bench_options_t options;
+    nn_model_t model = {0};
+    nn_bench_t bench = {0};
+    nn_ceilings_t ceilings = {0};
+    TRY(take_options(&options, args, train));
+    TRY(make_model(&model, args, options.seed));
+    TRY(nn_bench_run(&bench, &model.state, &options));
+    node_bench_report_t report = {.arch = &model.net->arch,
+                                  .options = &options,
+                                  .bench = &bench,
+                                  .ceilings = options.layers ? &ceilings : NULL,
+                                  .peak_memory = peak_memory()};
+    if (options.layers) /* after the steps: it takes memory of its own */
+        TRY(nn_ceilings_measure(&ceilings, options.threads));
+    if (args->out)
+        TRY(write_sample(args->out, &model.net->arch, &bench, options.batch));
+    if (args->json)
+        node_bench_print_json(&report);
+    else
+        node_bench_print(&report);
+out:
+    nn_bench_free(&bench);
+    nn_model_free(&model);
+    return node_exit(err);
+}
+
+int cmd_bench_train(const node_args_t *args)
+{
+    return run(args, true);
+}
+
+int cmd_bench_infer(const node_args_t *args)
+{
+    return run(args, false);
+}
