@@ -120,7 +120,7 @@ static double step(bench_t *b, double *times)
         nn_trainer_step(b->trainer, b->state, &loss, &correct, x, b->labels + which * batch, batch,
                         &b->dropout);
     else
-        nn_infer_run_prepared(b->infer, b->logits, x, batch);
+        nn_infer_run_packed(b->infer, b->logits, b->state, x, batch);
     nn_run_mark(b->run, b->slots - 1);
     return clock_monotonic_s() - start;
 }
@@ -262,7 +262,7 @@ err_t nn_bench_run(nn_bench_t *result, nn_state_t *state, const nn_bench_options
     *result = (nn_bench_t){0};
     TRY(begin(&b));
     if (b.infer)
-        nn_infer_prepare(b.infer, state);
+        nn_infer_pack(b.infer, state);
     step(&b, NULL);
     uint64_t allocations = nn_allocation_count();
     for (int i = 1; i < (options->train ? WARM_TRAIN : WARM_INFER); i++)

@@ -42,10 +42,16 @@ nn_run_t *nn_infer_inner_run(const nn_infer_t *infer)
     return infer->run;
 }
 
-/* The weights being packed. */
-static void run_packed(nn_infer_t *infer, float *logits, const nn_state_t *state, const float *x,
-                       size_t n)
+void nn_infer_pack(nn_infer_t *infer, const nn_state_t *state)
 {
+    CHECK(state->net->float_count == infer->run->plan.net->float_count);
+    nn_run_pack(infer->run, state);
+}
+
+void nn_infer_run_packed(nn_infer_t *infer, float *logits, const nn_state_t *state, const float *x,
+                         size_t n)
+{
+    CHECK(n <= infer->batch);
     const nn_net_t *net = infer->run->plan.net;
     const size_t picture = nn_shape_count(net->tensors[0]), classes = net->arch.classes;
     for (size_t done = 0; done < n;) {
@@ -59,21 +65,8 @@ static void run_packed(nn_infer_t *infer, float *logits, const nn_state_t *state
 void nn_infer_run(nn_infer_t *infer, float *logits, const nn_state_t *state, const float *x,
                   size_t n)
 {
-    CHECK(n <= infer->batch && state->net->float_count == infer->run->plan.net->float_count);
-    nn_run_pack(infer->run, state);
-    run_packed(infer, logits, state, x, n);
-}
-
-void nn_infer_prepare(nn_infer_t *infer, const nn_state_t *state)
-{
-    CHECK(state->net->float_count == infer->run->plan.net->float_count);
-    nn_run_pack(infer->run, state);
-}
-
-void nn_infer_run_prepared(nn_infer_t *infer, float *logits, const float *x, size_t n)
-{
-    CHECK(n <= infer->batch && infer->run->state);
-    run_packed(infer, logits, infer->run->state, x, n);
+    nn_infer_pack(infer, state);
+    nn_infer_run_packed(infer, logits, state, x, n);
 }
 
 void nn_softmax(float *p, const float *logits, size_t n, size_t classes)
@@ -147,7 +140,7 @@ err_t nn_evaluate(nn_metrics_t *metrics, nn_infer_t *infer, const nn_state_t *st
         for (size_t i = 0; i < n; i++)
             order[i] = (uint32_t)(done + i);
         data_batch(x, labels, set, order, n, normalisation, NULL, NULL);
-        run_packed(infer, logits, state, x, n);
+        nn_infer_run_packed(infer, logits, state, x, n);
         add_batch(metrics, logits, labels, n);
     }
     metrics->loss /= (double)metrics->samples;

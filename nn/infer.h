@@ -12,10 +12,11 @@ void nn_infer_destroy(nn_infer_t **infer);
  *   in  x (n,H,W,3) normalised */
 void nn_infer_run(nn_infer_t *infer, float *logits, const nn_state_t *state, const float *x,
                   size_t n);
-/* The same in two parts: the weights are taken over once, and the runs that follow use them; the
- * state must stay and stay as it is as long as they do. */
-void nn_infer_prepare(nn_infer_t *infer, const nn_state_t *state);
-void nn_infer_run_prepared(nn_infer_t *infer, float *logits, const float *x, size_t n);
+/* The same in two: the weights are packed and folded once, and used while the state stays as it is.
+ */
+void nn_infer_pack(nn_infer_t *infer, const nn_state_t *state);
+void nn_infer_run_packed(nn_infer_t *infer, float *logits, const nn_state_t *state, const float *x,
+                         size_t n);
 /* out p (n,classes): softmax of logits; may be the same buffer. */
 void nn_softmax(float *p, const float *logits, size_t n, size_t classes);
 
