@@ -12,16 +12,16 @@ static float *input_gradient(const nn_run_t *run, const nn_step_t *step, size_t 
 static void conv_part(nn_run_t *run, const nn_step_t *step, size_t part, size_t first, size_t end)
 {
     const nn_conv2d_t *d = &step->conv;
-    float *scratch = nn_run_scratch(run, part);
+    const size_t group = nn_conv2d_pictures(d);
     float *dw = nn_run_partial(run, part), *db = dw + step->packed_count;
     memset(dw, 0, (step->packed_count + d->O) * sizeof *dw);
-    for (size_t i = first; i < end; i++) {
-        const float *dy = run->gradients[step->out] + i * nn_shape_count(step->out_shape);
-        nn_conv2d_backward_weight(dw, db, nn_run_input(run, step, i), dy, d, scratch, run->kernels);
-        if (step->in[0] != 0)
-            nn_conv2d_backward_input(input_gradient(run, step, i), dy, run->packed + step->packed,
-                                     run->packed + step->turned, d, scratch, run->kernels);
-    }
+    for (size_t i = first; i < end; i += group)
+        nn_conv2d_backward(step->in[0] != 0 ? input_gradient(run, step, i) : NULL, dw, db,
+                           nn_run_input(run, step, i),
+                           run->gradients[step->out] + i * nn_shape_count(step->out_shape),
+                           run->packed + step->packed, run->packed + step->turned, d,
+                           end - i < group ? end - i : group, nn_run_scratch(run, part),
+                           run->kernels);
 }
 
 static void conv_collect(nn_run_t *run, const nn_step_t *step)

@@ -33,13 +33,16 @@ static void conv_part(nn_run_t *run, const nn_step_t *step, size_t part, size_t 
 {
     const size_t count = nn_shape_count(step->out_shape);
     const bool moments = step->norm != NN_NONE && run->mode != NN_RUN_INFER;
-    float *scratch = nn_run_scratch(run, part);
-    for (size_t i = first; i < end; i++) {
+    const size_t group = nn_conv2d_pictures(&step->conv);
+    for (size_t i = first; i < end;) {
         float *y = run->activations[step->out] + i * count;
+        size_t n = end - i < group ? end - i : group;
         nn_conv2d_forward(y, nn_run_input(run, step, i), run->packed + step->packed,
-                          nn_run_values(run, step->op->bias), &step->conv, scratch, run->kernels);
-        if (moments)
-            take_moments(run, &run->plan.steps[step->norm], y, i);
+                          nn_run_values(run, step->op->bias), &step->conv, n,
+                          nn_run_scratch(run, part), run->kernels);
+        for (; n > 0; n--, i++, y += count)
+            if (moments)
+                take_moments(run, &run->plan.steps[step->norm], y, i);
     }
 }
 

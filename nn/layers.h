@@ -13,30 +13,31 @@ typedef struct {
     size_t kernel, stride, pad, groups;
 } nn_conv2d_t;
 
-/* Elements of the packed weights (either form), and of the scratch memory for one picture. */
+/* Elements of the packed weights (either form), and of the scratch memory. */
 size_t nn_conv2d_packed(const nn_conv2d_t *d);
 size_t nn_conv2d_scratch(const nn_conv2d_t *d);
+/* How many pictures are best handled in one call; more or fewer are right, too. */
+size_t nn_conv2d_pictures(const nn_conv2d_t *d);
 
-/* PyTorch's OIHW to (K,K,C/groups,O), and for backward_input to (K,K,O,C) turned by 180 degrees;
- * `turned` may be NULL, and is not used when groups > 1. */
+/* PyTorch's OIHW to (K,K,C/groups,O), and for the gradient of the input to (K,K,O,C) turned by 180
+ * degrees; or to the points of winograd.h where that pays. `turned` may be NULL, and is not used
+ * when groups > 1. */
 void nn_conv2d_pack(float *packed, float *turned, const float *w, const nn_conv2d_t *d);
-/* The gradient's way back: OIHW from (K,K,C/groups,O). */
+/* The gradient's way back to OIHW. */
 void nn_conv2d_unpack(float *w, const float *packed, const nn_conv2d_t *d);
 
-/* One picture.
- *   out y (P,Q,O)  overwritten
- *   in  x (H,W,C), packed, b (O) or NULL
+/* n pictures.
+ *   out y (n,P,Q,O)  overwritten
+ *   in  x (n,H,W,C), packed, b (O) or NULL
  *   scratch (nn_conv2d_scratch) */
 void nn_conv2d_forward(float *y, const float *x, const float *packed, const float *b,
-                       const nn_conv2d_t *d, float *scratch, const nn_kernels_t *k);
-/*   in-out dpacked (K,K,C/groups,O), db (O) or NULL: added to
- *   in  x (H,W,C), dy (P,Q,O) */
-void nn_conv2d_backward_weight(float *dpacked, float *db, const float *x, const float *dy,
-                               const nn_conv2d_t *d, float *scratch, const nn_kernels_t *k);
-/*   out dx (H,W,C)  overwritten
- *   in  dy (P,Q,O); packed is used when groups > 1, turned otherwise */
-void nn_conv2d_backward_input(float *dx, const float *dy, const float *packed, const float *turned,
-                              const nn_conv2d_t *d, float *scratch, const nn_kernels_t *k);
+                       const nn_conv2d_t *d, size_t n, float *scratch, const nn_kernels_t *k);
+/*   out    dx (n,H,W,C)  overwritten; or NULL
+ *   in-out dpacked (nn_conv2d_packed), db (O) or NULL: added to
+ *   in  x (n,H,W,C), dy (n,P,Q,O); packed is used when groups > 1, turned otherwise */
+void nn_conv2d_backward(float *dx, float *dpacked, float *db, const float *x, const float *dy,
+                        const float *packed, const float *turned, const nn_conv2d_t *d, size_t n,
+                        float *scratch, const nn_kernels_t *k);
 
 /* Dense layers, y = x w^T + b, PyTorch's nn.Linear. Backward does without BLAS: its kernels for
  * small matrices take heap memory at every call. out y (N,O);  in x (N,I), w (O,I), b (O) or NULL

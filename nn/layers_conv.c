@@ -6,11 +6,19 @@
 #include "nn/layers.h"
 #include "nn/winograd.h"
 
+enum { BLOCK_FLOATS = 4096 }; /* of dy, half a first cache */
+
 size_t nn_conv2d_packed(const nn_conv2d_t *d)
 {
     if (nn_winograd_suits(d))
         return NN_WINOGRAD_POINTS * d->C * d->O;
     return d->kernel * d->kernel * (d->C / d->groups) * d->O;
+}
+
+/* A pointwise convolution is one product over all pixels of all pictures. */
+static bool is_pointwise(const nn_conv2d_t *d)
+{
+    return d->kernel == 1 && d->stride == 1 && d->pad == 0 && d->groups == 1;
 }
 
 /* Rows of dy with stride - 1 zeros between and as many zeros around as the kernel reaches. */
@@ -30,7 +38,9 @@ size_t nn_conv2d_scratch(const nn_conv2d_t *d)
         return nn_winograd_scratch(d);
     size_t padded = d->pad ? (d->H + 2 * d->pad) * (d->W + 2 * d->pad) * d->C : 0;
     size_t spread = spread_height(d) * spread_width(d) * d->O;
-    return d->groups > 1 ? 0 : padded > spread ? padded : spread;
+    if (d->groups > 1 || is_pointwise(d))
+        return 0;
+    return padded > spread ? padded : spread;
 }
 
 void nn_conv2d_pack(float *packed, float *turned, const float *w, const nn_conv2d_t *d)
@@ -113,21 +123,28 @@ static void grouped(grouped_t direction, float *y, float *x, float *w, const nn_
     }
 }
 
-void nn_conv2d_forward(float *y, const float *x, const float *packed, const float *b,
-                       const nn_conv2d_t *d, float *scratch, const nn_kernels_t *k)
+enum { PIXELS = 256 }; /* rows that make good use of a pointwise convolution's weights */
+
+size_t nn_conv2d_pictures(const nn_conv2d_t *d)
+{
+    if (is_pointwise(d))
+        return d->P * d->Q < PIXELS ? PIXELS / (d->P * d->Q) : 1;
+    return nn_winograd_suits(d) ? nn_winograd_pictures(d) : 1;
+}
+
+static void grouped_forward(float *y, const float *x, const float *packed, const float *b,
+                            const nn_conv2d_t *d)
+{
+    for (size_t r = 0; r < d->P * d->Q; r++)
+        for (size_t o = 0; o < d->O; o++)
+            y[r * d->O + o] = b ? b[o] : 0.0f;
+    grouped(GROUPED_FORWARD, y, (float *)x, (float *)packed, d);
+}
+
+static void forward(float *y, const float *x, const float *packed, const float *b,
+                    const nn_conv2d_t *d, float *scratch, const nn_kernels_t *k)
 {
     const size_t K = d->kernel, width = (d->W + 2 * d->pad) * d->C;
-    if (d->groups > 1) {
-        for (size_t r = 0; r < d->P * d->Q; r++)
-            for (size_t o = 0; o < d->O; o++)
-                y[r * d->O + o] = b ? b[o] : 0.0f;
-        grouped(GROUPED_FORWARD, y, (float *)x, (float *)packed, d);
-        return;
-    }
-    if (nn_winograd_suits(d)) {
-        nn_winograd_forward(y, x, packed, b, d, scratch, k);
-        return;
-    }
     x = padded(scratch, x, d);
     nn_product_t product = {.rows = d->Q,
                             .cols = d->O,
@@ -143,49 +160,63 @@ void nn_conv2d_forward(float *y, const float *x, const float *packed, const floa
         k->product(y + p * d->Q * d->O, x + p * d->stride * width, packed, b, false, &product);
 }
 
-void nn_conv2d_backward_weight(float *dpacked, float *db, const float *x, const float *dy,
-                               const nn_conv2d_t *d, float *scratch, const nn_kernels_t *k)
+void nn_conv2d_forward(float *y, const float *x, const float *packed, const float *b,
+                       const nn_conv2d_t *d, size_t n, float *scratch, const nn_kernels_t *k)
 {
-    const size_t K = d->kernel, width = (d->W + 2 * d->pad) * d->C;
-    if (db)
-        k->add_columns(db, dy, d->P * d->Q, d->O);
-    if (d->groups > 1) {
-        grouped(GROUPED_WEIGHT, (float *)dy, (float *)x, dpacked, d);
-        return;
-    }
+    const size_t in = d->H * d->W * d->C, out = d->P * d->Q * d->O;
     if (nn_winograd_suits(d)) {
-        nn_winograd_backward_weight(dpacked, x, dy, d, scratch, k);
+        nn_winograd_forward(y, x, packed, b, d, n, scratch, k);
         return;
     }
+    if (is_pointwise(d)) {
+        nn_product_t product = {.rows = n * d->P * d->Q,
+                                .cols = d->O,
+                                .outer = 1,
+                                .inner = d->C,
+                                .a_row = d->C,
+                                .a_inner = 1,
+                                .b_inner = d->O,
+                                .c_row = d->O};
+        k->product(y, x, packed, b, false, &product);
+        return;
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (d->groups > 1)
+            grouped_forward(y + i * out, x + i * in, packed, b, d);
+        else
+            forward(y + i * out, x + i * in, packed, b, d, scratch, k);
+    }
+}
+
+/* By blocks of output rows of which dy fits the first cache. */
+static void backward_weight(float *dpacked, const float *x, const float *dy, const nn_conv2d_t *d,
+                            float *scratch, const nn_kernels_t *k)
+{
+    const size_t K = d->kernel, width = (d->W + 2 * d->pad) * d->C, row = d->Q * d->O;
+    const size_t block = row < BLOCK_FLOATS ? BLOCK_FLOATS / row : 1;
     x = padded(scratch, x, d);
     nn_product_t product = {.rows = K * d->C,
                             .cols = d->O,
-                            .outer = d->P,
                             .inner = d->Q,
                             .a_row = 1,
                             .a_outer = d->stride * width,
                             .a_inner = d->stride * d->C,
-                            .b_outer = d->Q * d->O,
+                            .b_outer = row,
                             .b_inner = d->O,
                             .c_row = d->O};
-    for (size_t i = 0; i < K; i++)
-        k->product(dpacked + i * K * d->C * d->O, x + i * width, dy, NULL, true, &product);
+    for (size_t p = 0; p < d->P; p += block) {
+        product.outer = d->P - p < block ? d->P - p : block;
+        for (size_t i = 0; i < K; i++)
+            k->product(dpacked + i * K * d->C * d->O, x + (p * d->stride + i) * width, dy + p * row,
+                       NULL, true, &product);
+    }
 }
 
-void nn_conv2d_backward_input(float *dx, const float *dy, const float *packed, const float *turned,
-                              const nn_conv2d_t *d, float *scratch, const nn_kernels_t *k)
+static void backward_input(float *dx, const float *dy, const float *turned, const nn_conv2d_t *d,
+                           float *scratch, const nn_kernels_t *k)
 {
     const size_t K = d->kernel, margin = K - 1 - d->pad, height = spread_height(d);
     const size_t width = spread_width(d) * d->O;
-    if (d->groups > 1) {
-        memset(dx, 0, d->H * d->W * d->C * sizeof *dx);
-        grouped(GROUPED_INPUT, (float *)dy, dx, (float *)packed, d);
-        return;
-    }
-    if (nn_winograd_suits(d)) {
-        nn_winograd_backward_input(dx, dy, turned, d, scratch, k);
-        return;
-    }
     memset(scratch, 0, height * width * sizeof *scratch);
     for (size_t p = 0; p < d->P; p++)
         for (size_t q = 0; q < d->Q; q++)
@@ -209,5 +240,60 @@ void nn_conv2d_backward_input(float *dx, const float *dy, const float *packed, c
         bool meets = product.outer > 0; /* else dx becomes zero */
         k->product(dx + h * d->W * d->C, meets ? scratch + (h + first - margin) * width : scratch,
                    meets ? turned + first * K * d->O * d->C : turned, NULL, false, &product);
+    }
+}
+
+static void pointwise_backward(float *dx, float *dpacked, const float *x, const float *dy,
+                               const float *turned, const nn_conv2d_t *d, size_t n,
+                               const nn_kernels_t *k)
+{
+    nn_product_t weight = {.rows = d->C,
+                           .cols = d->O,
+                           .outer = 1,
+                           .inner = n * d->P * d->Q,
+                           .a_row = 1,
+                           .a_inner = d->C,
+                           .b_inner = d->O,
+                           .c_row = d->O};
+    nn_product_t input = {.rows = n * d->P * d->Q,
+                          .cols = d->C,
+                          .outer = 1,
+                          .inner = d->O,
+                          .a_row = d->O,
+                          .a_inner = 1,
+                          .b_inner = d->C,
+                          .c_row = d->C};
+    k->product(dpacked, x, dy, NULL, true, &weight);
+    if (dx)
+        k->product(dx, dy, turned, NULL, false, &input);
+}
+
+void nn_conv2d_backward(float *dx, float *dpacked, float *db, const float *x, const float *dy,
+                        const float *packed, const float *turned, const nn_conv2d_t *d, size_t n,
+                        float *scratch, const nn_kernels_t *k)
+{
+    const size_t in = d->H * d->W * d->C, out = d->P * d->Q * d->O;
+    if (db)
+        k->add_columns(db, dy, n * d->P * d->Q, d->O);
+    if (nn_winograd_suits(d)) {
+        nn_winograd_backward(dx, dpacked, x, dy, turned, d, n, scratch, k);
+        return;
+    }
+    if (is_pointwise(d)) {
+        pointwise_backward(dx, dpacked, x, dy, turned, d, n, k);
+        return;
+    }
+    if (dx && d->groups > 1)
+        memset(dx, 0, n * in * sizeof *dx);
+    for (size_t i = 0; i < n; i++) {
+        if (d->groups > 1) {
+            grouped(GROUPED_WEIGHT, (float *)dy + i * out, (float *)x + i * in, dpacked, d);
+            if (dx)
+                grouped(GROUPED_INPUT, (float *)dy + i * out, dx + i * in, (float *)packed, d);
+            continue;
+        }
+        backward_weight(dpacked, x + i * in, dy + i * out, d, scratch, k);
+        if (dx)
+            backward_input(dx + i * in, dy + i * out, turned, d, scratch, k);
     }
 }

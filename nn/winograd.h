@@ -10,15 +10,15 @@ enum { NN_WINOGRAD_POINTS = 36 };
 
 /* Whether it pays: enough whole tiles and channels. All below needs it. */
 bool nn_winograd_suits(const nn_conv2d_t *d);
-/* Elements of scratch memory for one picture. */
+/* Elements of scratch memory, and as many pictures as it holds together. */
 size_t nn_winograd_scratch(const nn_conv2d_t *d);
+size_t nn_winograd_pictures(const nn_conv2d_t *d);
 /* OIHW to (36,C,O), and (36,O,C) unless `turned` is NULL; and a gradient's way back. */
 void nn_winograd_pack(float *packed, float *turned, const float *w, const nn_conv2d_t *d);
 void nn_winograd_unpack(float *w, const float *packed, const nn_conv2d_t *d);
-/* As nn_conv2d_*. */
+/* As nn_conv2d_forward and nn_conv2d_backward. */
 void nn_winograd_forward(float *y, const float *x, const float *packed, const float *b,
-                         const nn_conv2d_t *d, float *scratch, const nn_kernels_t *k);
-void nn_winograd_backward_weight(float *dpacked, const float *x, const float *dy,
-                                 const nn_conv2d_t *d, float *scratch, const nn_kernels_t *k);
-void nn_winograd_backward_input(float *dx, const float *dy, const float *turned,
-                                const nn_conv2d_t *d, float *scratch, const nn_kernels_t *k);
+                         const nn_conv2d_t *d, size_t n, float *scratch, const nn_kernels_t *k);
+void nn_winograd_backward(float *dx, float *dpacked, const float *x, const float *dy,
+                          const float *turned, const nn_conv2d_t *d, size_t n, float *scratch,
+                          const nn_kernels_t *k);

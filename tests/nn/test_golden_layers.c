@@ -36,11 +36,11 @@ static void check_conv(const char *name, size_t N, const nn_conv2d_t *d, const n
     float *turned = zeros_new(weights), *dpacked = zeros_new(weights), *dw = zeros_new(weights);
     float *db = zeros_new(d->O), *scratch = zeros_new(nn_conv2d_scratch(d) + 1);
     nn_conv2d_pack(packed, turned, w, d);
-    for (size_t i = 0; i < N; i++) {
-        nn_conv2d_forward(y + i * out, x + i * in, packed, b, d, scratch, k);
-        nn_conv2d_backward_weight(dpacked, db, x + i * in, dy + i * out, d, scratch, k);
-        nn_conv2d_backward_input(dx + i * in, dy + i * out, packed, turned, d, scratch, k);
-    }
+    nn_conv2d_forward(y, x, packed, b, d, 1, scratch, k);
+    nn_conv2d_forward(y + out, x + in, packed, b, d, N - 1, scratch, k);
+    nn_conv2d_backward(dx, dpacked, db, x, dy, packed, turned, d, 1, scratch, k);
+    nn_conv2d_backward(dx + in, dpacked, db, x + in, dy + out, packed, turned, d, N - 1, scratch,
+                       k);
     nn_conv2d_unpack(dw, dpacked, d);
     near(name, "y", y, N * out);
     near(name, "dx", dx, N * in);
@@ -91,7 +91,9 @@ static void near_double(const char *what, const float *found, const double *expe
 
 static void check_winograd(const nn_conv2d_t *d, const nn_kernels_t *k)
 {
-    size_t in = d->H * d->W * d->C, out = d->P * d->Q * d->O, packed = nn_conv2d_packed(d);
+    const size_t N = nn_conv2d_pictures(d) > 1 ? nn_conv2d_pictures(d) + 2 : 1;
+    size_t one_in = d->H * d->W * d->C, one_out = d->P * d->Q * d->O;
+    size_t in = N * one_in, out = N * one_out, packed = nn_conv2d_packed(d);
     size_t weights = d->kernel * d->kernel * d->C * d->O;
     float *x = formula_new(1, in, 1), *w = formula_new(2, weights, 1);
     float *b = formula_new(3, d->O, 1), *dy = formula_new(4, out, 1);
@@ -103,11 +105,12 @@ static void check_winograd(const nn_conv2d_t *d, const nn_kernels_t *k)
     for (size_t i = 0; i < in; i++)
         dx[i] = 5; /* is overwritten */
     assert_true(nn_winograd_suits(d) && packed == NN_WINOGRAD_POINTS * d->C * d->O);
-    plain_conv(expected, expected + out, expected + out + in, x, w, b, dy, d);
+    for (size_t i = 0; i < N; i++)
+        plain_conv(expected + i * one_out, expected + out + i * one_in, expected + out + in,
+                   x + i * one_in, w, b, dy + i * one_out, d);
     nn_conv2d_pack(forth, back, w, d);
-    nn_conv2d_forward(y, x, forth, b, d, scratch, k);
-    nn_conv2d_backward_weight(dpacked, db, x, dy, d, scratch, k);
-    nn_conv2d_backward_input(dx, dy, forth, back, d, scratch, k);
+    nn_conv2d_forward(y, x, forth, b, d, N, scratch, k);
+    nn_conv2d_backward(dx, dpacked, db, x, dy, forth, back, d, N, scratch, k);
     nn_conv2d_unpack(dw, dpacked, d);
     near_double("winograd y", y, expected, out);
     near_double("winograd dx", dx, expected + out, in);
@@ -119,7 +122,7 @@ static void check_winograd(const nn_conv2d_t *d, const nn_kernels_t *k)
     free(expected);
 }
 
-/* Ragged edges, padding, several slices of tiles. */
+/* Ragged edges, padding, several slices of tiles and several pictures in one. */
 static void winograd_is_as_exact_as_a_sum(void **state)
 {
     (void)state;
