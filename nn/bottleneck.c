@@ -10,6 +10,16 @@ static size_t least(size_t a, size_t b)
     return a < b ? a : b;
 }
 
+/* Bytes of expanded rows that one product sums over: they should still be in L2 then. */
+enum { SEVERAL_BYTES = 128 << 10 };
+
+static size_t several_blocks(const nn_bottleneck_t *b, size_t group)
+{
+    size_t pixels = b->H * b->W > b->P * b->Q ? b->H * b->W : b->P * b->Q;
+    size_t count = SEVERAL_BYTES / (group * pixels * NN_BLOCK * sizeof(float));
+    return count < 1 ? 1 : least(count, nn_bottleneck_blocks(b));
+}
+
 static size_t line(size_t floats)
 {
     return arena_round(floats * sizeof(float)) / sizeof(float);
@@ -43,9 +53,13 @@ size_t nn_bottleneck_scratch(const nn_run_t *run, const nn_step_t *step)
 {
     const nn_bottleneck_t *b = &step->block;
     size_t group = nn_bottleneck_group(run, step);
+    size_t several = several_blocks(b, group);
     size_t blocks =
-        line(group * b->H * b->W * NN_BLOCK) + line(group * b->P * b->Q * NN_BLOCK) +
+        line(several * group * b->H * b->W * NN_BLOCK) +
+        line(several * group * b->P * b->Q * NN_BLOCK) +
         line((b->H + 2) * (b->W + 2) * NN_BLOCK) + line((b->P + 2) * (b->Q + 2) * NN_BLOCK);
+    if (run->mode == NN_RUN_INFER)
+        blocks += line(group * b->P * b->Q * b->O);
     size_t tile = line(NN_TILE_ROWS * b->C) + line(b->C * b->C);
     return blocks > tile ? blocks : tile;
 }
@@ -79,12 +93,14 @@ static nn_group_t make_group(nn_run_t *run, const nn_step_t *step, size_t index,
                     .part = part,
                     .first = index * group,
                     .count = least(group, run->n - index * group)};
+    g.several = several_blocks(b, group);
     g.rows = g.count * b->H * b->W;
     g.out_rows = g.count * b->P * b->Q;
     g.wide_in = nn_run_scratch(run, part);
-    g.wide_out = g.wide_in + line(group * b->H * b->W * NN_BLOCK);
-    g.padded_in = g.wide_out + line(group * b->P * b->Q * NN_BLOCK);
+    g.wide_out = g.wide_in + line(g.several * group * b->H * b->W * NN_BLOCK);
+    g.padded_in = g.wide_out + line(g.several * group * b->P * b->Q * NN_BLOCK);
     g.padded_out = g.padded_in + line((b->H + 2) * (b->W + 2) * NN_BLOCK);
+    g.partial_out = g.padded_out;
     return g;
 }
 
@@ -104,6 +120,31 @@ void nn_bottleneck_each(nn_run_t *run, const nn_step_t *step, void (*work)(const
     run->step = step;
     run->group_work = work;
     nn_threads_run(run->threads, each_part, run);
+}
+
+/* Share `part` of group part / shares. */
+static void each_share_part(void *argument, size_t part)
+{
+    nn_run_t *run = argument;
+    const size_t shares = nn_threads_count(run->threads) / nn_bottleneck_groups(run, run->step);
+    if (part >= shares * nn_bottleneck_groups(run, run->step))
+        return;
+    nn_group_t group = make_group(run, run->step, part / shares, part);
+    group.share = part % shares;
+    group.shares = shares;
+    run->group_work(&group);
+}
+
+void nn_bottleneck_each_share(nn_run_t *run, const nn_step_t *step,
+                              void (*work)(const nn_group_t *g),
+                              void (*collect)(const nn_group_t *g))
+{
+    run->step = step;
+    run->group_work = work;
+    nn_threads_run(run->threads, each_share_part, run);
+    run->group_work = collect;
+    for (size_t part = 0; part < nn_threads_count(run->threads); part++)
+        each_share_part(run, part);
 }
 
 size_t nn_group_in(const nn_group_t *g, const nn_block_t *k)
@@ -143,6 +184,31 @@ void nn_group_product(const nn_group_t *g, float *c, const float *a, const float
     g->kernels->product(c, a, b, NULL, accumulate, &product);
 }
 
+void nn_group_product_blocks(const nn_group_t *g, float *c, const float *a, const float *b,
+                             const float *bias, bool accumulate, size_t rows, size_t first,
+                             size_t count, size_t columns)
+{
+    const size_t channels = least(count * NN_BLOCK, g->b->E - first * NN_BLOCK);
+    const size_t rest = channels % NN_BLOCK, full = channels / NN_BLOCK;
+    nn_product_t product = {.rows = rows,
+                            .cols = columns,
+                            .outer = full,
+                            .inner = NN_BLOCK,
+                            .a_row = NN_BLOCK,
+                            .a_outer = rows * NN_BLOCK,
+                            .a_inner = 1,
+                            .b_outer = NN_BLOCK * columns,
+                            .b_inner = columns,
+                            .c_row = columns};
+    b += first * NN_BLOCK * columns;
+    if (full > 0)
+        g->kernels->product(c, a, b, bias, accumulate, &product);
+    a += full * product.a_outer, b += full * product.b_outer;
+    product.outer = 1, product.inner = product.a_row = rest;
+    if (rest > 0)
+        g->kernels->product(c, a, b, bias, accumulate || full > 0, &product);
+}
+
 void nn_group_product_turned(const nn_group_t *g, float *c, const float *a, const float *b,
                              size_t rows, size_t inner_rows, size_t columns)
 {
@@ -170,7 +236,7 @@ static void expand(const nn_group_t *g, const nn_block_t *k, float *to)
 
 const float *nn_group_expanded(const nn_group_t *g, const nn_block_t *k)
 {
-    if (g->run->mode != NN_RUN_INFER && !g->b->recompute)
+    if (!g->b->recompute)
         return g->kept->buffers[NN_KEPT_EXPANDED] + nn_group_in(g, k);
     expand(g, k, g->wide_in);
     return g->wide_in;
@@ -214,6 +280,15 @@ void nn_bottleneck_pack(nn_run_t *run, const nn_step_t *step)
     for (size_t e = 0; e < b->E; e++)
         for (size_t o = 0; o < b->O; o++)
             *to++ = project[o * b->E + e];
+}
+
+void nn_group_zero_border(float *padded, size_t height, size_t width, size_t channels)
+{
+    const size_t row = (width + 2) * channels;
+    memset(padded, 0, (row + channels) * sizeof *padded); /* with the first of the next row */
+    for (size_t h = 1; h < height; h++) /* the last of a row and the first of the next */
+        memset(padded + (h + 1) * row - channels, 0, 2 * channels * sizeof *padded);
+    memset(padded + (height + 1) * row - channels, 0, (row + channels) * sizeof *padded);
 }
 
 void nn_group_center(const nn_group_t *g, float *to, const float *x, size_t rows)
@@ -321,7 +396,7 @@ static void filter(const nn_group_t *g, const nn_block_t *k, float *to)
     const nn_depthwise_t d = {b->H, b->W, b->P, b->Q, b->stride, k->channels};
     const float *weights = g->run->packed + b->packed_depthwise + k->first * 9;
     const float *expanded = b->expand ? nn_group_expanded(g, k) : NULL;
-    memset(g->padded_in, 0, (b->H + 2) * (b->W + 2) * k->channels * sizeof(float));
+    nn_group_zero_border(g->padded_in, b->H, b->W, k->channels);
     for (size_t i = 0; i < g->count; i++) {
         nn_group_pad(g, k, expanded, i);
         g->kernels->depthwise_forward(to + i * b->P * b->Q * k->channels, g->padded_in, weights,
@@ -339,57 +414,39 @@ static void filter_group(const nn_group_t *g)
     }
 }
 
-/* The block's part of the projection, from the depthwise convolution's output, into `to`. */
-static void project(const nn_group_t *g, const nn_block_t *k, float *to, const float *filtered)
-{
-    nn_norm_t norm = nn_group_norm(g, 1, k->first, k->channels);
-    norm.height = 1, norm.width = g->out_rows;
-    g->kernels->norm_forward(g->wide_out, filtered, &norm);
-    nn_group_product(g, to, g->wide_out,
-                     g->run->packed + g->b->packed_project + k->first * g->b->O, k->index > 0,
-                     g->out_rows, k->channels, g->b->O);
-}
-
 static void project_group(const nn_group_t *g)
 {
     const nn_bottleneck_t *b = g->b;
     const nn_block_t whole = {0, 0, b->O};
+    const size_t blocks = nn_bottleneck_blocks(b);
     float *to = g->kept->buffers[NN_KEPT_PROJECTED] + g->first * b->P * b->Q * b->O;
-    for (size_t i = 0; i < nn_bottleneck_blocks(b); i++) {
-        const nn_block_t k = nn_bottleneck_block(b, i);
-        project(g, &k, to, g->kept->buffers[NN_KEPT_FILTERED] + nn_group_out(g, &k));
+    for (size_t first = 0, count; first < blocks; first += count) {
+        count = least(g->several, blocks - first);
+        for (size_t i = 0; i < count; i++) {
+            const nn_block_t k = nn_bottleneck_block(b, first + i);
+            nn_norm_t norm = nn_group_norm(g, 1, k.first, k.channels);
+            norm.height = 1, norm.width = g->out_rows;
+            g->kernels->norm_forward(g->wide_out + i * g->out_rows * NN_BLOCK,
+                                     g->kept->buffers[NN_KEPT_FILTERED] + nn_group_out(g, &k),
+                                     &norm);
+        }
+        nn_group_product_blocks(g, to, g->wide_out, g->run->packed + b->packed_project, NULL,
+                                first > 0, g->out_rows, first, count, b->O);
     }
     take_moments(g, &whole, to, g->out_rows, b->O);
 }
 
-/* The last BatchNorm, and the input added: from `projected` to the step's output. */
-static void output(const nn_group_t *g, const float *projected)
+/* The last BatchNorm, and the input added. */
+static void output_group(const nn_group_t *g)
 {
     const nn_bottleneck_t *b = g->b;
     float *to = g->run->activations[g->step->out] + g->first * b->P * b->Q * b->O;
     nn_norm_t norm = nn_group_norm(g, 2, 0, b->O);
     norm.height = 1, norm.width = g->out_rows;
-    g->kernels->norm_forward(to, projected, &norm);
+    g->kernels->norm_forward(
+        to, g->kept->buffers[NN_KEPT_PROJECTED] + g->first * b->P * b->Q * b->O, &norm);
     if (b->residual)
         g->kernels->add(to, input(g), g->out_rows * b->O);
-}
-
-static void output_group(const nn_group_t *g)
-{
-    output(g, g->kept->buffers[NN_KEPT_PROJECTED] + g->first * g->b->P * g->b->Q * g->b->O);
-}
-
-/* Everything in one go: with running statistics nothing waits for the batch. */
-static void infer_group(const nn_group_t *g)
-{
-    const nn_bottleneck_t *b = g->b;
-    float *to = g->run->activations[g->step->out] + g->first * b->P * b->Q * b->O;
-    for (size_t i = 0; i < nn_bottleneck_blocks(b); i++) {
-        const nn_block_t k = nn_bottleneck_block(b, i);
-        filter(g, &k, g->wide_out);
-        project(g, &k, to, g->wide_out);
-    }
-    output(g, to);
 }
 
 static void merge(nn_run_t *run, const nn_step_t *step, int which)
@@ -401,12 +458,6 @@ static void merge(nn_run_t *run, const nn_step_t *step, int which)
 
 void nn_bottleneck_forward(nn_run_t *run, const nn_step_t *step)
 {
-    if (run->mode == NN_RUN_INFER) {
-        for (int i = step->block.expand ? 0 : 1; i < 3; i++)
-            nn_run_set_norm(run, &run->plan.norms[step->site[i]]);
-        nn_bottleneck_each(run, step, infer_group);
-        return;
-    }
     if (step->block.recompute) {
         nn_bottleneck_each(run, step, input_moments_group);
         merge_input_mean(run, step);

@@ -4,7 +4,7 @@
  *     [+ x] -> y (P,Q,O)
  *
  * The expanded tensors are some ten times as large as x and y, so what this step does is keep them
- * out of memory: they are worked on in groups of pictures and blocks of NN_BLOCK channels that fit
+ * out of memory: they are worked on in groups of pictures and blocks of at most NN_BLOCK channels that fit
  * in L2, and lie in memory as [group][block][picture][pixel][channel of the block]. Normalisation
  * and ReLU6 are done while reading, moments are taken while writing. Between the parts of a pass
  * stand the BatchNorms, which need the whole batch.
@@ -25,9 +25,13 @@ size_t nn_bottleneck_scratch(const nn_run_t *run, const nn_step_t *step);
 /* Floats of each buffer that the step keeps (NN_KEPT_*), for run->batch pictures. */
 void nn_bottleneck_kept(size_t counts[NN_KEPT_COUNT], const nn_run_t *run, const nn_step_t *step);
 
-/* Weights of the state of the call under way into run->packed. */
+/* Weights of the state of the call under way into run->packed; with running statistics also the
+ * BatchNorms. */
 void nn_bottleneck_pack(nn_run_t *run, const nn_step_t *step);
+void nn_bottleneck_fold(nn_run_t *run, const nn_step_t *step);
+/* Forward with the batch's statistics, and with running ones (bottleneck_infer.c). */
 void nn_bottleneck_forward(nn_run_t *run, const nn_step_t *step);
+void nn_bottleneck_infer(nn_run_t *run, const nn_step_t *step);
 /* Fills the gradients of the step's weights and of its input. */
 void nn_bottleneck_backward(nn_run_t *run, const nn_step_t *step);
 
@@ -42,9 +46,13 @@ typedef struct nn_group_s {
     const nn_kept_t *kept;
     size_t index;        /* of the group */
     size_t part;         /* of the thread */
+    size_t share, shares; /* which share of the blocks, when threads share a group */
     size_t first, count; /* pictures */
     size_t rows, out_rows; /* pixels of them, before and behind the depthwise convolution */
-    float *wide_in, *wide_out; /* scratch (rows, NN_BLOCK), (out_rows, NN_BLOCK) */
+    float *wide_in, *wide_out; /* scratch for `several` blocks of (rows, NN_BLOCK) and
+                                  (out_rows, NN_BLOCK) */
+    size_t several;            /* blocks that one product sums over */
+    float *partial_out; /* scratch (out_rows, O), INFER */
     float *padded_in, *padded_out; /* scratch (H+2,W+2,NN_BLOCK), (P+2,Q+2,NN_BLOCK) */
 } nn_group_t;
 
@@ -63,6 +71,12 @@ size_t nn_bottleneck_groups(const nn_run_t *run, const nn_step_t *step);
 /* Runs `work` for every group of run->step, the groups shared among the threads. */
 void nn_bottleneck_each(nn_run_t *run, const nn_step_t *step, void (*work)(const nn_group_t *g));
 
+/* The same with fewer groups than threads: every group is worked on by several threads, each with
+ * its share; then `collect` for every share in order, on one thread. */
+void nn_bottleneck_each_share(nn_run_t *run, const nn_step_t *step,
+                              void (*work)(const nn_group_t *g),
+                              void (*collect)(const nn_group_t *g));
+
 /* Where a block of the group is in a tensor (n, pixels, E) in groups and blocks. */
 size_t nn_group_in(const nn_group_t *g, const nn_block_t *k);
 size_t nn_group_out(const nn_group_t *g, const nn_block_t *k);
@@ -73,12 +87,20 @@ nn_norm_t nn_group_norm(const nn_group_t *g, int which, size_t first, size_t cha
 /* c (rows, columns) = [c +] a (rows, inner) b (inner, columns), all dense. */
 void nn_group_product(const nn_group_t *g, float *c, const float *a, const float *b, bool accumulate,
                       size_t rows, size_t inner, size_t columns);
+/* c (rows, columns) = [c, or bias if not NULL] + the sum over `count` blocks from `first` on of
+ * a (rows, channels) b (channels, columns): a block after block, all but E's last full; b at
+ * b + first channel * columns. */
+void nn_group_product_blocks(const nn_group_t *g, float *c, const float *a, const float *b,
+                             const float *bias, bool accumulate, size_t rows, size_t first,
+                             size_t count, size_t columns);
 /* c (inner_rows, columns) += a^T b: a (rows, inner_rows), b (rows, columns), all dense. */
 void nn_group_product_turned(const nn_group_t *g, float *c, const float *a, const float *b,
                              size_t rows, size_t inner_rows, size_t columns);
 /* The block's expanded channels before their BatchNorm (rows, channels): as kept, or computed into
  * g->wide_in. Not for steps without expansion. */
 const float *nn_group_expanded(const nn_group_t *g, const nn_block_t *k);
+/* The border of (height+2, width+2, channels). */
+void nn_group_zero_border(float *padded, size_t height, size_t width, size_t channels);
 /* to (rows, C) = x - mean of the input, for `recompute`. */
 void nn_group_center(const nn_group_t *g, float *to, const float *x, size_t rows);
 /* Picture i of the group as the depthwise convolution reads it, into g->padded_in. `expanded` as

@@ -104,8 +104,8 @@ static void filter_block(const nn_group_t *g, const nn_block_t *k, float *to, co
         memset(sums, 0, k->channels * sizeof *sums);
         memset(sums + b->E, 0, k->channels * sizeof *sums);
     }
-    memset(g->padded_in, 0, (b->H + 2) * (b->W + 2) * k->channels * sizeof(float));
-    memset(g->padded_out, 0, (b->P + 2) * (b->Q + 2) * k->channels * sizeof(float));
+    nn_group_zero_border(g->padded_in, b->H, b->W, k->channels);
+    nn_group_zero_border(g->padded_out, b->P, b->Q, k->channels);
     for (size_t i = 0; i < g->count; i++) {
         const size_t at = i * pixels * k->channels, out_at = i * out_pixels * k->channels;
         g->kernels->pad_gradient(g->padded_out, filtered_g + out_at, filtered + out_at,
@@ -166,18 +166,24 @@ static void expand_group(const nn_group_t *g)
 {
     const nn_bottleneck_t *b = g->b;
     const float *weights = nn_run_values(g->run, b->expand->weight);
+    const size_t blocks = nn_bottleneck_blocks(b);
     begin_input_gradient(g);
-    for (size_t i = 0; i < nn_bottleneck_blocks(b); i++) {
-        const nn_block_t k = nn_bottleneck_block(b, i);
-        nn_norm_t norm = nn_group_norm(g, 0, k.first, k.channels);
-        norm.height = 1, norm.width = g->rows;
-        g->kernels->norm_backward(g->wide_in, nn_group_expanded(g, &k),
-                                  g->run->wide[1] + nn_group_in(g, &k), g->run->mean_g + k.first,
-                                  g->run->mean_gx + k.first, &norm);
-        nn_group_product(g, input_gradient(g), g->wide_in, weights + k.first * b->C, true, g->rows,
-                         k.channels, b->C);
-        nn_group_product_turned(g, partial_expand(g, &k), nn_run_input(g->run, g->step, g->first),
-                                g->wide_in, g->rows, b->C, k.channels);
+    for (size_t first = 0, count; first < blocks; first += count) {
+        count = blocks - first < g->several ? blocks - first : g->several;
+        for (size_t i = 0; i < count; i++) {
+            const nn_block_t k = nn_bottleneck_block(b, first + i);
+            float *to = g->wide_in + i * g->rows * NN_BLOCK;
+            nn_norm_t norm = nn_group_norm(g, 0, k.first, k.channels);
+            norm.height = 1, norm.width = g->rows;
+            g->kernels->norm_backward(to, nn_group_expanded(g, &k),
+                                      g->run->wide[1] + nn_group_in(g, &k),
+                                      g->run->mean_g + k.first, g->run->mean_gx + k.first, &norm);
+            nn_group_product_turned(g, partial_expand(g, &k),
+                                    nn_run_input(g->run, g->step, g->first), to, g->rows, b->C,
+                                    k.channels);
+        }
+        nn_group_product_blocks(g, input_gradient(g), g->wide_in, weights, NULL, true, g->rows,
+                                first, count, b->C);
     }
 }
 

@@ -19,6 +19,8 @@ void nn_run_pack(nn_run_t *run, const nn_state_t *state)
                           step->layout.height, step->layout.width, step->layout.channels);
         else if (step->kind == NN_STEP_BOTTLENECK)
             nn_bottleneck_pack(run, step);
+        if (step->kind == NN_STEP_BOTTLENECK && run->mode == NN_RUN_INFER)
+            nn_bottleneck_fold(run, step);
     }
 }
 
@@ -127,7 +129,10 @@ const float *nn_run_forward_packed(nn_run_t *run, const nn_state_t *state, const
         const nn_step_t *step = run->step = &run->plan.steps[s];
         nn_run_mark(run, s);
         if (step->kind == NN_STEP_BOTTLENECK) {
-            nn_bottleneck_forward(run, step);
+            if (run->mode == NN_RUN_INFER)
+                nn_bottleneck_infer(run, step);
+            else
+                nn_bottleneck_forward(run, step);
             continue;
         }
         if (step->kind == NN_STEP_NORM) {

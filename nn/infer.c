@@ -7,19 +7,39 @@
 
 struct nn_infer_s {
     nn_run_t *run;
-    size_t
-        batch; /* most pictures a call; the run takes fewer at once, so that they stay in cache */
+    size_t batch; /* most pictures a call; the run takes fewer at once, so that they stay in cache */
 };
 
-enum { CHUNK = 8 }; /* pictures a thread: cnn's first activations are 0.6 MB each */
+/* Pictures a thread works on at once: so many that a layer's weights are worth their loads, so few
+ * that the largest activations stay in cache. */
+enum { CHUNK_MIN = 8, CHUNK_MAX = 64, CHUNK_BYTES = 4 << 20 };
+
+static err_t chunk_of(size_t *chunk, const nn_net_t *net)
+{
+    err_t err = ERR_OK;
+    nn_plan_t plan;
+    size_t most = 1;
+    TRY(nn_plan_init(&plan, net, false));
+    for (size_t s = 0; s < plan.step_count; s++) {
+        size_t bytes = nn_shape_count(plan.steps[s].out_shape) * sizeof(float);
+        most = bytes > most ? bytes : most;
+    }
+    nn_plan_free(&plan);
+    *chunk = CHUNK_BYTES / most;
+    *chunk = *chunk < CHUNK_MIN ? CHUNK_MIN : *chunk > CHUNK_MAX ? CHUNK_MAX : *chunk;
+out:
+    return err;
+}
 
 err_t nn_infer_new(nn_infer_t **infer, const nn_net_t *net, size_t batch, int threads)
 {
     err_t err = ERR_OK;
     nn_infer_t *f = nn_calloc(1, sizeof *f);
-    size_t chunk = threads > 0 ? CHUNK * (size_t)threads : CHUNK;
+    size_t chunk;
     *infer = NULL;
     f->batch = batch;
+    TRY(chunk_of(&chunk, net));
+    chunk *= threads > 0 ? (size_t)threads : 1;
     TRY(nn_run_new(&f->run, net, NN_RUN_INFER, batch < chunk ? batch : chunk, threads));
     *infer = f;
     f = NULL;

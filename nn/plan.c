@@ -209,7 +209,8 @@ static const nn_op_t *lower_bottleneck(lowering_t *l, const nn_op_t *op)
     b->packed_depthwise = b->packed_expand + (expand ? b->C * b->E : 0);
     b->packed_project = b->packed_depthwise + 9 * b->E;
     b->packed_turned = b->packed_project + b->E * b->O;
-    plan->packed_count = b->packed_turned + (l->training ? b->E * b->O : 0);
+    b->packed_bias = b->packed_turned + (l->training ? b->E * b->O : 0);
+    plan->packed_count = b->packed_bias + (l->training ? 0 : 2 * b->E + b->O);
     step->packed_count = (b->C + 9 + b->O) * b->E;
     if (step->packed_count > plan->packed_max)
         plan->packed_max = step->packed_count;

@@ -67,6 +67,7 @@ err_t quant_open(quant_runner_t **runner, const char *path, size_t batch, int th
         TRY(nn_model_load(&r->model, path));
     }
     TRY(nn_infer_new(&r->infer, r->model.net, batch, threads));
+    nn_infer_pack(r->infer, &r->model.state);
     *runner = r;
     r = NULL;
 out:
@@ -94,7 +95,7 @@ const nn_model_meta_t *quant_meta(const quant_runner_t *runner)
 
 void quant_run(quant_runner_t *runner, float *logits, const float *x, size_t n)
 {
-    nn_infer_run(runner->infer, logits, &runner->model.state, x, n);
+    nn_infer_run_packed(runner->infer, logits, &runner->model.state, x, n);
 }
 
 err_t quant_evaluate(nn_metrics_t *metrics, quant_runner_t *runner, const data_set_t *set,
