@@ -37,7 +37,7 @@ static double width_at(size_t i)
 static bool has_weight(const nn_tensor_file_t *file, const char *name, size_t rank)
 {
     const nn_tensor_info_t *t = name ? nn_tensor_file_find(file, name) : NULL;
-    return t && t->rank == rank;
+    return t && t->rank == rank && t->count > 0;
 }
 
 static bool fits(const nn_tensor_file_t *file, const nn_net_t *net, const char *name)
@@ -100,16 +100,22 @@ out:
     return err;
 }
 
+/* The net most of whose telling tensors are there, so that a missing one can be named; NULL when
+ * none has two. */
 static const known_t *find_known(const nn_tensor_file_t *file)
 {
+    const known_t *best = NULL;
+    size_t most = 1;
     for (int i = 0; i < KNOWN; i++) {
-        bool all = has_weight(file, known[i].head, 2);
-        for (int p = 0; all && p < 3; p++)
-            all = has_weight(file, known[i].probes[p], 4);
-        if (all)
-            return &known[i];
+        size_t count = has_weight(file, known[i].head, 2);
+        for (int p = 0; p < 3; p++)
+            count += has_weight(file, known[i].probes[p], 4);
+        if (count > most) {
+            most = count;
+            best = &known[i];
+        }
     }
-    return NULL;
+    return best;
 }
 
 err_t nn_import_arch(nn_arch_t *arch, const nn_tensor_file_t *file)
@@ -123,6 +129,9 @@ err_t nn_import_arch(nn_arch_t *arch, const nn_tensor_file_t *file)
              "names it has features.0.0.weight to classifier.1.bias, a cnn conv1.weight to "
              "fc3.bias",
              nn_tensor_file_path(file), nn_tensor_file_count(file));
+    if (!has_weight(file, k->head, 2))
+        FAIL(ERR_FORMAT, "%s: tensor \"%s\" of a %s is missing, or no matrix",
+             nn_tensor_file_path(file), k->head, k->name);
     classes = nn_tensor_file_find(file, k->head)->shape[0];
     snprintf(arch->name, sizeof arch->name, "%s", k->name);
     if (!*arch->strides)

@@ -599,7 +599,8 @@ static err_t run(pickle_t *p)
     }
     TRY(pop(&p->root, p));
     if (p->stack_count || p->mark_count)
-        FAIL_HERE("%zu values are left over: the file is damaged", p->stack_count);
+        FAIL_HERE("%zu value%s left over: the file is damaged", p->stack_count,
+                  p->stack_count == 1 ? " is" : "s are");
     if (p->at != p->size)
         FAIL_HERE("%zu bytes behind the end of the pickle", p->size - p->at);
 out:

@@ -2,6 +2,8 @@
 """Inputs for the command-line tests, whole or damaged in one place. No library beyond Python's own.
 
     craft model FILE [DAMAGE]      a cnn for 28x28 pictures of two classes, a and b
+    craft pth FILE [DAMAGE]        the same as a PyTorch checkpoint, whole or hostile (checkpoint.py)
+    craft seeds DIR                small checkpoints for the fuzzer to begin from
     craft jpeg FILE [SIDE]         a gray JPEG of SIDE x SIDE pixels
     craft cifar DIR [DAMAGE]       CIFAR-10's binary files with ten pictures each
     craft hold-port PORT           listens there until it is killed; prints a line when it does
@@ -12,6 +14,8 @@ import os
 import socket
 import struct
 import sys
+
+import checkpoint
 
 
 def cnn_entries():
@@ -93,6 +97,38 @@ def model(path, damage="none"):
         file.write(struct.pack("<Q", len(text)) + text + data)
 
 
+def values(name, shape):
+    """A tensor's numbers: those of `model`."""
+    count = 1
+    for side in shape:
+        count *= side
+    if name.endswith("num_batches_tracked"):
+        return [1]
+    if name.endswith(("running_var", "bn1.weight", "bn2.weight", "bn3.weight")):
+        return [1.0] * count
+    return [(i * 7919 % 1000 - 500) / 5000 for i in range(count)]
+
+
+def pth(path, damage="none"):
+    checkpoint.write(path, [(name, shape, values(name, shape)) for name, shape in cnn_entries()],
+                     damage)
+
+
+def seeds(folder):
+    """The first byte tells fuzz_torch_file what the rest is: a file, or its data.pkl alone."""
+    os.makedirs(folder, exist_ok=True)
+    small = [("w", [2, 3], [0.5] * 6), ("n.num_batches_tracked", [], [1])]
+    for damage in ("none", "wrapped", "strided", "half", "parameter"):
+        name = f"{folder}/{damage}"
+        checkpoint.write(name, small, damage)
+        with open(name, "rb") as file:
+            whole = file.read()
+        with open(name, "wb") as file:
+            file.write(b"\0" + whole)
+        with open(name + ".pickle", "wb") as file:
+            file.write(b"\1" + checkpoint.pickle_of(small, damage))
+
+
 def jpeg(path, side="16"):
     """Baseline, one component, flat 8x8 blocks. Quantization 8: a DC coefficient is mean - 128."""
     side = int(side)
@@ -148,7 +184,7 @@ def hold_port(port):
 
 
 if __name__ == "__main__":
-    tools = {"model": model, "jpeg": jpeg, "cifar": cifar, "hold-port": hold_port}
+    tools = {"model": model, "jpeg": jpeg, "cifar": cifar, "pth": pth, "seeds": seeds, "hold-port": hold_port}
     if len(sys.argv) < 2 or sys.argv[1] not in tools:
         sys.exit(__doc__)
     tools[sys.argv[1]](*sys.argv[2:])
