@@ -116,7 +116,7 @@ def run(options):
     if not options.wait:
         print(json.dumps(runner.measure(options.seconds)))
         return
-    print(json.dumps({"ready": True, "version": runner.version}), flush=True)
+    print(json.dumps({"version": runner.version}), flush=True)
     for line in sys.stdin:
         words = line.split()
         answer = (runner.logits(*words[1:]) if words[0] == "logits"

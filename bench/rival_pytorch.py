@@ -100,13 +100,14 @@ def parse():
 
 def main():
     options = parse()
+    start_memory = peak_memory()  # PyTorch itself
     trainer = Trainer(options)
     for _ in range(options.warmup):
         trainer.step()
     if not options.wait:
         print(json.dumps(trainer.measure(options.seconds)))
         return 0
-    print(json.dumps({"ready": True, "torch": torch.__version__}), flush=True)
+    print(json.dumps({"torch": torch.__version__, "start_memory_bytes": start_memory}), flush=True)
     for line in sys.stdin:
         print(json.dumps(trainer.measure(float(line))), flush=True)
     return 0
