@@ -126,6 +126,11 @@ const float *nn_trainer_gradients(const nn_trainer_t *t)
     return t->run->gradient;
 }
 
+const float *nn_trainer_logits(const nn_trainer_t *t)
+{
+    return t->run->activations[t->run->plan.logits];
+}
+
 void nn_trainer_set_lr(nn_trainer_t *t, float lr)
 {
     t->optimizer.lr = lr;

@@ -39,6 +39,8 @@ void nn_trainer_step(nn_trainer_t *trainer, nn_state_t *state, double *loss, siz
 /* Gradients of the last step, laid out like the float buffer (statistics' places are zero). For
  * tests. */
 const float *nn_trainer_gradients(const nn_trainer_t *trainer);
+/* Logits (n,classes) of the last step. For tests. */
+const float *nn_trainer_logits(const nn_trainer_t *trainer);
 void nn_trainer_set_lr(nn_trainer_t *trainer, float lr);
 /* Optimizer state back to zero, step count too: what train.optimizer_state: reset does each round.
  */
