@@ -26,18 +26,18 @@ DEPTHWISE_INLINE void channels_store(float *p, vec v, tail_t tail, const bool pa
         v_store(p, v);
 }
 
-/* STATEMENT for each vector of channels from c on; `partial` is a constant in it. */
-#define EACH_VECTOR(C, STATEMENT)                                                                  \
+/* The statements for each vector of channels from c on; `partial` is a constant in it. */
+#define EACH_VECTOR(C, ...)                                                                        \
     {                                                                                              \
         const tail_t tail = make_tail((C) % LANES);                                                \
         size_t c = 0;                                                                              \
         for (; c + LANES <= (C); c += LANES) {                                                     \
             const bool partial = false;                                                            \
-            STATEMENT;                                                                             \
+            __VA_ARGS__;                                                                           \
         }                                                                                          \
         if (c < (C)) {                                                                             \
             const bool partial = true;                                                             \
-            STATEMENT;                                                                             \
+            __VA_ARGS__;                                                                           \
         }                                                                                          \
     }
 
