@@ -132,12 +132,12 @@ def processes(run):
     return found
 
 
-def wait_for(condition, what, timeout=60):
+def wait_for(condition, what, timeout=60, pause_s=0.05):
     until = time.time() + timeout * PATIENCE
     while time.time() < until:
         if condition():
             return
-        time.sleep(0.05)
+        time.sleep(pause_s)
     raise SystemExit(f"waited {timeout * PATIENCE} s in vain for: {what}")
 
 
@@ -241,13 +241,13 @@ def pause(f):
     assert "p3" in output, output
 
 
-def interrupt(f, when, what):
+def interrupt(f, when, what, samples=600, extra=()):
     """Ctrl-C, then --resume: to the bits of a run that nobody interrupted."""
-    config = f.config(rounds=6, samples=600)
+    config = f.config(rounds=6, samples=samples)
     whole, run = f.run("whole"), f.run("r")
-    call("up", config, "--run", whole)
-    up = start("up", config, "--run", run)
-    wait_for(lambda: when(run), what)
+    call("up", config, "--run", whole, *extra)
+    up = start("up", config, "--run", run, *extra)
+    wait_for(lambda: when(run), what, pause_s=0.005)
     at = time.time()
     os.killpg(up.pid, signal.SIGINT)  # as the terminal does: to all of them
     output, status = end(up, 30)
@@ -263,9 +263,10 @@ def interrupt(f, when, what):
         assert os.path.exists(os.path.join(folder, "model.safetensors")) or \
             os.path.exists(os.path.join(folder, "consensus.safetensors")), peer
         assert not glob.glob(os.path.join(folder, "*.tmp")), peer
-    call("up", "--resume", run)
+    resumed = call("up", "--resume", run)
     assert consensus_of(run, names()) == consensus_of(whole, names()), "another model after --resume"
     assert summary(run)["stopped_by"] == "rounds"
+    return resumed
 
 
 def interrupt_early(f):
@@ -275,6 +276,14 @@ def interrupt_early(f):
 
 def interrupt_in_training(f):
     interrupt(f, lambda run: rounds_done(run, "p2") >= 3, "round 3")
+
+
+def interrupt_in_test(f):
+    """The first peer measures the common test set while the others have the next round behind them
+    but for its model: it leaves with its round saved, and the round is one that all have."""
+    output = interrupt(f, lambda run: rounds_done(run, "p2") > rounds_done(run, "p1") >= 2,
+                       "p1 in its test", samples=2000, extra=("--set", "data.test_fraction=0.8"))
+    assert "going on after round" in output, output
 
 
 def interrupt_late(f):
