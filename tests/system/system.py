@@ -241,13 +241,13 @@ def pause(f):
     assert "p3" in output, output
 
 
-def interrupt(f, when, what, samples=600, extra=()):
+def interrupt(f, when, what):
     """Ctrl-C, then --resume: to the bits of a run that nobody interrupted."""
-    config = f.config(rounds=6, samples=samples)
+    config = f.config(rounds=6, samples=600)
     whole, run = f.run("whole"), f.run("r")
-    call("up", config, "--run", whole, *extra)
-    up = start("up", config, "--run", run, *extra)
-    wait_for(lambda: when(run), what, pause_s=0.005)
+    call("up", config, "--run", whole)
+    up = start("up", config, "--run", run)
+    wait_for(lambda: when(run), what)
     at = time.time()
     os.killpg(up.pid, signal.SIGINT)  # as the terminal does: to all of them
     output, status = end(up, 30)
@@ -263,10 +263,9 @@ def interrupt(f, when, what, samples=600, extra=()):
         assert os.path.exists(os.path.join(folder, "model.safetensors")) or \
             os.path.exists(os.path.join(folder, "consensus.safetensors")), peer
         assert not glob.glob(os.path.join(folder, "*.tmp")), peer
-    resumed = call("up", "--resume", run)
+    call("up", "--resume", run)
     assert consensus_of(run, names()) == consensus_of(whole, names()), "another model after --resume"
     assert summary(run)["stopped_by"] == "rounds"
-    return resumed
 
 
 def interrupt_early(f):
@@ -279,11 +278,22 @@ def interrupt_in_training(f):
 
 
 def interrupt_in_test(f):
-    """The first peer measures the common test set while the others have the next round behind them
-    but for its model: it leaves with its round saved, and the round is one that all have."""
-    output = interrupt(f, lambda run: rounds_done(run, "p2") > rounds_done(run, "p1") >= 2,
-                       "p1 in its test", samples=2000, extra=("--set", "data.test_fraction=0.8"))
-    assert "going on after round" in output, output
+    """The first peer is interrupted while it measures the common test set, and the others have one
+    more round behind them before they are: it has left with its round saved, which all have."""
+    config = f.config(rounds=8, samples=2000)
+    run = f.run("r")
+    up = start("up", config, "--run", run, "--set", "data.test_fraction=0.8")
+    wait_for(lambda: rounds_done(run, "p2") > rounds_done(run, "p1") >= 2, "p1 in its test",
+             pause_s=0.005)
+    rounds = rounds_done(run, "p2")
+    os.kill(processes(run)["p1"], signal.SIGINT)
+    wait_for(lambda: rounds_done(run, "p2") > rounds, "a round without p1", pause_s=0.005)
+    os.killpg(up.pid, signal.SIGINT)
+    output, status = end(up, 30)
+    assert status == 1, output
+    output = call("up", "--resume", run)
+    assert f"going on after round {rounds}" in output, output
+    consensus_of(run, names())
 
 
 def interrupt_late(f):
