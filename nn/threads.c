@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
@@ -18,37 +19,74 @@ struct nn_threads_s {
     size_t count;
     worker_t *workers; /* (count); [0] is the caller and has no thread */
     size_t started;
-    pthread_mutex_t lock; /* guards what follows */
+    pthread_mutex_t lock; /* for those who sleep */
     pthread_cond_t go, done;
-    uint64_t call; /* number of the call under way: workers wait for it to rise */
-    size_t busy;   /* workers that have not finished it */
-    bool stop;
-    void (*work)(void *argument, size_t part);
+    _Atomic uint64_t call; /* number of the call under way: workers wait for it to rise */
+    atomic_size_t busy;    /* workers that have not finished it */
+    atomic_bool stop;
+    void (*work)(void *argument, size_t part); /* written before `call` rises */
     void *argument;
 };
+
+/* Steps of a network follow one another within microseconds, and waking a sleeper takes tens of
+ * them: whoever waits looks a while before he sleeps. Some 20 microseconds. */
+enum { LOOKS = 1000 };
+
+static void pause_cpu(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#endif
+}
+
+static bool called(const nn_threads_t *t, uint64_t seen)
+{
+    return atomic_load_explicit(&t->call, memory_order_acquire) != seen ||
+           atomic_load_explicit(&t->stop, memory_order_acquire);
+}
+
+static void wait_for_call(nn_threads_t *t, uint64_t seen)
+{
+    for (int i = 0; i < LOOKS; i++, pause_cpu())
+        if (called(t, seen))
+            return;
+    pthread_mutex_lock(&t->lock);
+    while (!called(t, seen))
+        pthread_cond_wait(&t->go, &t->lock);
+    pthread_mutex_unlock(&t->lock);
+}
+
+static bool all_done(const nn_threads_t *t)
+{
+    return atomic_load_explicit(&t->busy, memory_order_acquire) == 0;
+}
+
+static void wait_for_workers(nn_threads_t *t)
+{
+    for (int i = 0; i < LOOKS; i++, pause_cpu())
+        if (all_done(t))
+            return;
+    pthread_mutex_lock(&t->lock);
+    while (!all_done(t))
+        pthread_cond_wait(&t->done, &t->lock);
+    pthread_mutex_unlock(&t->lock);
+}
 
 static void *worker_main(void *argument)
 {
     worker_t *worker = argument;
     nn_threads_t *t = worker->threads;
-    uint64_t seen = 0;
-    pthread_mutex_lock(&t->lock);
-    for (;;) {
-        while (t->call == seen && !t->stop)
-            pthread_cond_wait(&t->go, &t->lock);
-        if (t->stop)
-            break;
-        seen = t->call;
-        void (*work)(void *, size_t) = t->work;
-        void *work_argument = t->argument;
-        pthread_mutex_unlock(&t->lock);
-        work(work_argument, worker->part);
-        pthread_mutex_lock(&t->lock);
-        if (--t->busy == 0)
+    for (uint64_t seen = 0;; seen++) {
+        wait_for_call(t, seen);
+        if (atomic_load_explicit(&t->stop, memory_order_acquire))
+            return NULL;
+        t->work(t->argument, worker->part);
+        if (atomic_fetch_sub_explicit(&t->busy, 1, memory_order_acq_rel) == 1) {
+            pthread_mutex_lock(&t->lock); /* the caller is about to sleep, or sleeps, or looks */
             pthread_cond_signal(&t->done);
+            pthread_mutex_unlock(&t->lock);
+        }
     }
-    pthread_mutex_unlock(&t->lock);
-    return NULL;
 }
 
 /* Signals are the main thread's business: workers block them all. */
@@ -96,7 +134,7 @@ void nn_threads_destroy(nn_threads_t **threads)
     if (!t)
         return;
     pthread_mutex_lock(&t->lock);
-    t->stop = true;
+    atomic_store_explicit(&t->stop, true, memory_order_release);
     pthread_cond_broadcast(&t->go);
     pthread_mutex_unlock(&t->lock);
     for (size_t i = 1; i < t->started; i++)
@@ -120,16 +158,13 @@ void nn_threads_run(nn_threads_t *t, void (*work)(void *argument, size_t part), 
         work(argument, 0);
         return;
     }
-    pthread_mutex_lock(&t->lock);
     t->work = work;
     t->argument = argument;
-    t->busy = t->count - 1;
-    t->call++;
+    atomic_store_explicit(&t->busy, t->count - 1, memory_order_relaxed);
+    pthread_mutex_lock(&t->lock);
+    atomic_fetch_add_explicit(&t->call, 1, memory_order_release);
     pthread_cond_broadcast(&t->go);
     pthread_mutex_unlock(&t->lock);
     work(argument, 0);
-    pthread_mutex_lock(&t->lock);
-    while (t->busy > 0)
-        pthread_cond_wait(&t->done, &t->lock);
-    pthread_mutex_unlock(&t->lock);
+    wait_for_workers(t);
 }
