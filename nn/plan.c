@@ -139,7 +139,7 @@ static void lower_dense(lowering_t *l, const nn_op_t *op)
 
 /* An expanded tensor of one picture with more floats than this does not stay in cache for a batch:
  * computing it twice is cheaper than writing and reading it. Measured with `hearsay bench`. */
-enum { EXPANDED_KEPT_MAX = 80000 };
+enum { EXPANDED_KEPT_MAX = 40000 };
 
 /* `op` if it is a bare 1x1 convolution that a BatchNorm alone reads; returns that BatchNorm. */
 static const nn_op_t *pointwise(const lowering_t *l, const nn_op_t *op)
