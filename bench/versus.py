@@ -4,6 +4,7 @@ The rival is a process that is kept warm and stopped (SIGSTOP) while hearsay has
 hearsay is started anew for each block. A ratio is hearsay's pictures a second over the rival's,
 medians over a block; paired ratios come from neighbouring blocks.
 """
+import ctypes
 import json
 import os
 import pathlib
@@ -17,6 +18,11 @@ HERE = pathlib.Path(__file__).resolve().parent
 HEARSAY = HERE.parent / "build" / "release" / "node" / "hearsay"
 
 
+def die_with_parent():
+    """A stopped process would never see that its questions have ended."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+
+
 def environment(threads):
     return dict(os.environ, OMP_NUM_THREADS=str(threads), MKL_NUM_THREADS=str(threads))
 
@@ -28,7 +34,8 @@ class Rival:
         self.errors = tempfile.TemporaryFile("w+")  # a pipe could fill up with warnings
         self.process = subprocess.Popen([str(word) for word in command], env=environment(threads),
                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                        stderr=self.errors, text=True)
+                                        stderr=self.errors, text=True,
+                                        preexec_fn=die_with_parent)
         self.ready = self.answer()
         self.process.send_signal(signal.SIGSTOP)
 

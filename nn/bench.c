@@ -9,7 +9,7 @@
 #include "nn/run.h"
 
 enum {
-    BATCHES = 4,        /* different ones when training, so that no gradient dies away */
+    BATCHES = 4,         /* different ones when training, so that no gradient dies away */
     STEPS_MAX = 1 << 16, /* measured; times of more find no place */
     STEPS_MAX_LAYERS = 1 << 11,
     WARM_TRAIN = 3,
@@ -21,18 +21,18 @@ typedef struct {
     nn_state_t *state;
     nn_trainer_t *trainer; /* or */
     nn_infer_t *infer;
-    nn_run_t *run;     /* inside either */
-    float *x;          /* (batches, batch,H,W,3) */
-    int32_t *labels;   /* (batches, batch) */
-    float *logits;     /* (batch,classes) */
-    size_t picture;    /* floats of one */
+    nn_run_t *run;   /* inside either */
+    float *x;        /* (batches, batch,H,W,3) */
+    int32_t *labels; /* (batches, batch) */
+    float *logits;   /* (batch,classes) */
+    size_t picture;  /* floats of one */
     size_t batches;
     size_t steps_max;
-    double *step_s;    /* (steps_max) */
-    size_t slots;      /* times of nn_run_mark */
-    double *times;     /* (steps_max, slots), with layers */
+    double *step_s; /* (steps_max) */
+    size_t slots;   /* times of nn_run_mark */
+    double *times;  /* (steps_max, slots), with layers */
     rng_t dropout;
-    size_t taken;      /* steps, warming up included */
+    size_t taken; /* steps, warming up included */
 } bench_t;
 
 static int ascending(const void *a, const void *b)

@@ -30,13 +30,13 @@ typedef struct {
 } nn_bench_layer_t;
 
 typedef struct {
-    size_t steps;                      /* measured; warming up is not among them */
-    double median_s, min_s, max_s;     /* of a step */
-    double operations;                 /* nominal, of a step: of convolutions and dense layers */
-    uint64_t allocations;              /* of nn/ after the first step */
-    float *x;                          /* (batch,H,W,3) the first pictures, owned */
-    float *logits;                     /* (batch,classes) of them; inference only, owned */
-    nn_bench_layer_t *layers;          /* (layer_count) with options.layers, owned */
+    size_t steps;                  /* measured; warming up is not among them */
+    double median_s, min_s, max_s; /* of a step */
+    double operations;             /* nominal, of a step: of convolutions and dense layers */
+    uint64_t allocations;          /* of nn/ after the first step */
+    float *x;                      /* (batch,H,W,3) the first pictures, owned */
+    float *logits;                 /* (batch,classes) of them; inference only, owned */
+    nn_bench_layer_t *layers;      /* (layer_count) with options.layers, owned */
     size_t layer_count;
     double pack_s, loss_s, optimize_s; /* what a step does beside layers, medians; with layers */
 } nn_bench_t;
@@ -48,9 +48,9 @@ void nn_bench_free(nn_bench_t *result);
 
 /* What the CPU level in use can do with all of `threads` at work at once. */
 typedef struct {
-    double fma_gflops;   /* float32 multiply-adds on registers, two operations each */
-    double l2_gb_s;      /* triad a = b + s c on arrays that fit L2: two read, one written */
-    double memory_gb_s;  /* the same on arrays far larger than any cache */
+    double fma_gflops;  /* float32 multiply-adds on registers, two operations each */
+    double l2_gb_s;     /* triad a = b + s c on arrays that fit L2: two read, one written */
+    double memory_gb_s; /* the same on arrays far larger than any cache */
 } nn_ceilings_t;
 
 /* Takes about a second and, for that time, 192 MiB. ERR_CONFIG: threads out of range; ERR_MEMORY.

@@ -11,10 +11,10 @@
 #include "nn/threads.h"
 
 enum {
-    CHAINS = 12,               /* independent sums: latency 4 x 2 a cycle, and registers to spare */
-    TRIES = 7,                 /* the best counts: others use the machine as well */
-    L2_FLOATS = 8192,          /* an array of a thread: three of them are 96 KiB */
-    MEMORY_FLOATS = 16 << 20   /* an array of all threads together: 64 MiB */
+    CHAINS = 12,             /* independent sums: latency 4 x 2 a cycle, and registers to spare */
+    TRIES = 7,               /* the best counts: others use the machine as well */
+    L2_FLOATS = 8192,        /* an array of a thread: three of them are 96 KiB */
+    MEMORY_FLOATS = 16 << 20 /* an array of all threads together: 64 MiB */
 };
 
 #define CHAINS_12(F) F(0) F(1) F(2) F(3) F(4) F(5) F(6) F(7) F(8) F(9) F(10) F(11)
@@ -36,12 +36,12 @@ enum {
         return first(s[0]);                                                                        \
     }
 
-#define TRIAD_LOOP(name, attributes)                                                               \
-    attributes static void name(float *restrict a, const float *restrict b,                       \
-                                const float *restrict c, size_t count)                             \
+/* Arrays aligned to a vector, of whole vectors. */
+#define TRIAD_LOOP(name, attributes, vec)                                                          \
+    attributes static void name(float *a, const float *b, const float *c, size_t count)            \
     {                                                                                              \
-        for (size_t i = 0; i < count; i++)                                                         \
-            a[i] = b[i] + 3.0f * c[i];                                                             \
+        for (size_t i = 0; i < count; i += sizeof(vec) / sizeof *a)                                \
+            *(vec *)(a + i) = *(const vec *)(b + i) + 3.0f * *(const vec *)(c + i);                \
     }
 
 typedef float vec4_t __attribute__((vector_size(16)));
@@ -50,24 +50,23 @@ typedef float vec4_t __attribute__((vector_size(16)));
 #define ADD_4(a, b) ((a) + (b))
 #define FIRST_4(v)  ((v)[0])
 FMA_LOOP(fma_c, , vec4_t, SET1_4, FMA_4, ADD_4, FIRST_4)
-TRIAD_LOOP(triad_c, )
+TRIAD_LOOP(triad_c, , vec4_t)
 
 #if defined(__x86_64__)
 #define AVX2     __attribute__((target("avx2,fma")))
 #define FMA_8(i) s[i] = _mm256_fmadd_ps(s[i], m, c);
 FMA_LOOP(fma_avx2, AVX2, __m256, _mm256_set1_ps, FMA_8, _mm256_add_ps, _mm256_cvtss_f32)
-TRIAD_LOOP(triad_avx2, AVX2)
+TRIAD_LOOP(triad_avx2, AVX2, __m256)
 
-#define AVX512    __attribute__((target("avx512f,prefer-vector-width=512")))
+#define AVX512    __attribute__((target("avx512f")))
 #define FMA_16(i) s[i] = _mm512_fmadd_ps(s[i], m, c);
 FMA_LOOP(fma_avx512, AVX512, __m512, _mm512_set1_ps, FMA_16, _mm512_add_ps, _mm512_cvtss_f32)
-TRIAD_LOOP(triad_avx512, AVX512)
+TRIAD_LOOP(triad_avx512, AVX512, __m512)
 #endif
 
 typedef struct {
     float (*fma)(size_t rounds);
-    void (*triad)(float *restrict a, const float *restrict b, const float *restrict c,
-                  size_t count);
+    void (*triad)(float *a, const float *b, const float *c, size_t count);
     size_t lanes;
 } loops_t;
 
@@ -84,10 +83,10 @@ static loops_t choose(void)
 
 typedef struct {
     loops_t loops;
-    size_t rounds;       /* of the loop under way */
-    float *a, *b, *c;    /* (threads, stride) */
+    size_t rounds;        /* of the loop under way */
+    float *a, *b, *c;     /* (threads, stride) */
     size_t stride, count; /* floats: from one thread's to the next; of a thread in use */
-    volatile float sink; /* so that the sums are needed; whose stays does not matter */
+    volatile float sink;  /* so that the sums are needed; whose stays does not matter */
 } work_t;
 
 static void fma_part(void *argument, size_t part)
@@ -126,7 +125,7 @@ err_t nn_ceilings_measure(nn_ceilings_t *ceilings, int threads)
     nn_threads_t *pool = NULL;
     float *memory = NULL;
     TRY(nn_threads_new(&pool, threads));
-    const size_t count = (size_t)threads, stride = MEMORY_FLOATS / count;
+    const size_t count = (size_t)threads, stride = MEMORY_FLOATS / count / 16 * 16;
     memory = nn_aligned((size_t)3 * MEMORY_FLOATS * sizeof *memory);
     if (!memory)
         FAIL(ERR_MEMORY, "no 192 MiB to measure the memory with: leave out --layers");

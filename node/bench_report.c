@@ -64,10 +64,12 @@ static void print_layers(const node_bench_report_t *r)
     nn_bench_way_t forward = {0}, backward = {0};
     printf("\nceilings: %.1f GFLOP/s, %.1f GB/s from memory, %.1f GB/s from L2\n",
            r->ceilings->fma_gflops, r->ceilings->memory_gb_s, r->ceilings->l2_gb_s);
-    printf("A batch, medians. MFLOP: multiplications and additions of the plain formula; MB: inputs, "
-           "outputs and\nweights, each once; share: of the nearer ceiling, m where that is memory. "
-           "Above 100 %%: bytes came from\na cache, or fewer operations than the formula's were "
-           "needed.\n\n%-20s %-10s %-24s  %-39s", "", "", "", "forward");
+    printf(
+        "A batch, medians. MFLOP: multiplications and additions of the plain formula; MB: inputs, "
+        "outputs and\nweights, each once; share: of the nearer ceiling, m where that is memory. "
+        "Above 100 %%: bytes came from\na cache, or fewer operations than the formula's were "
+        "needed.\n\n%-20s %-10s %-24s  %-39s",
+        "", "", "", "forward");
     printf("%s\n%-20s %-10s %-24s", train ? "  backward" : "", "layer", "step", "from, to");
     for (int way = 0; way <= train; way++)
         printf("  %7s %6s %8s %6s %7s ", "MFLOP", "MB", "ms", "GF/s", "share");
@@ -138,10 +140,9 @@ static void put_layers(json_t *root, const node_bench_report_t *r)
     json_t *layers = json_array();
     for (size_t i = 0; i < b->layer_count; i++) {
         const nn_bench_layer_t *l = &b->layers[i];
-        json_t *layer =
-            json_pack("{s:s, s:s, s:o, s:o, s:o}", "name", l->name, "kind", l->kind, "from",
-                      shape_json(l->in), "to", shape_json(l->out), "forward",
-                      way_json(&l->forward, r->ceilings));
+        json_t *layer = json_pack("{s:s, s:s, s:o, s:o, s:o}", "name", l->name, "kind", l->kind,
+                                  "from", shape_json(l->in), "to", shape_json(l->out), "forward",
+                                  way_json(&l->forward, r->ceilings));
         if (r->options->train)
             json_object_set_new(layer, "backward", way_json(&l->backward, r->ceilings));
         json_array_append_new(layers, layer);

@@ -74,8 +74,9 @@ static err_t make_model(nn_model_t *model, const node_args_t *args, uint64_t see
     *model = (nn_model_t){0};
     if (args->positional_count > 0) {
         if (args->model || args->width || args->strides || args->input || args->classes)
-            FAIL(ERR_USAGE, "%s says what the network is: leave out --model, --width, --strides, "
-                            "--input and --classes",
+            FAIL(ERR_USAGE,
+                 "%s says what the network is: leave out --model, --width, --strides, "
+                 "--input and --classes",
                  args->positional[0]);
         return nn_model_load(model, args->positional[0]);
     }
