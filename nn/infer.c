@@ -118,7 +118,7 @@ void nn_metrics_free(nn_metrics_t *metrics)
 static void add_batch(nn_metrics_t *m, const float *logits, const int32_t *labels, size_t n)
 {
     size_t correct = 0;
-    m->loss += nn_cross_entropy(NULL, &correct, logits, labels, n, m->classes);
+    m->loss += nn_cross_entropy(NULL, &correct, logits, labels, n, m->classes, 0);
     m->accuracy += (double)correct;
     m->samples += n;
     for (size_t i = 0; i < n; i++) {

@@ -55,6 +55,11 @@ typedef struct {
 } nn_adam_t;
 
 typedef struct {
+    float lr, momentum, weight_decay;
+    bool nesterov;
+} nn_sgd_t;
+
+typedef struct {
     const char *name; /* of the level */
     void (*product)(float *c, const float *a, const float *b, const float *bias, bool accumulate,
                     const nn_product_t *p);
@@ -115,8 +120,7 @@ typedef struct {
     /* to += from */
     void (*add)(float *to, const float *from, size_t count);
     void (*adam)(float *w, float *m, float *v, const float *g, const nn_adam_t *p, size_t count);
-    void (*sgd)(float *w, float *buffer, const float *g, float lr, float momentum,
-                float weight_decay, size_t count);
+    void (*sgd)(float *w, float *buffer, const float *g, const nn_sgd_t *p, size_t count);
 } nn_kernels_t;
 
 /* Of cpu_level(). */

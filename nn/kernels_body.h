@@ -259,12 +259,14 @@ static void K(adam)(float *restrict w, float *restrict m, float *restrict v,
 /* torch.optim.SGD: the first step's momentum buffer is the gradient itself, which beta * 0 + g is.
  */
 static void K(sgd)(float *restrict w, float *restrict buffer, const float *restrict gradient,
-                   float lr, float momentum, float decay, size_t count)
+                   const nn_sgd_t *p, size_t count)
 {
+    const float lr = p->lr, momentum = p->momentum, decay = p->weight_decay;
+    const bool nesterov = p->nesterov;
     for (size_t i = 0; i < count; i++) {
-        float g = gradient[i] + decay * w[i];
-        buffer[i] = momentum * buffer[i] + g;
-        w[i] -= lr * buffer[i];
+        float g = gradient[i] + decay * w[i], b = momentum * buffer[i] + g;
+        buffer[i] = b;
+        w[i] -= lr * (nesterov ? g + momentum * b : b);
     }
 }
 

@@ -116,25 +116,30 @@ void nn_global_avg_pool_backward(float *dx, const float *dy, size_t rows, size_t
 }
 
 double nn_cross_entropy(float *dlogits, size_t *correct, const float *logits, const int32_t *labels,
-                        size_t N, size_t classes)
+                        size_t N, size_t classes, double smoothing)
 {
+    const double share = smoothing / (double)classes;
     double loss = 0;
     *correct = 0;
     for (size_t n = 0; n < N; n++) {
         const float *z = logits + n * classes;
         size_t best = 0, label = (size_t)labels[n];
-        double sum = 0;
+        double sum = 0, all = 0;
         for (size_t c = 1; c < classes; c++)
             if (z[c] > z[best])
                 best = c;
         double top = (double)z[best];
-        for (size_t c = 0; c < classes; c++)
+        for (size_t c = 0; c < classes; c++) {
             sum += exp((double)z[c] - top);
-        loss += log(sum) + top - (double)z[label];
+            all += (double)z[c];
+        }
+        loss += log(sum) + top - (1.0 - smoothing) * (double)z[label] - share * all;
         *correct += best == label;
-        for (size_t c = 0; c < classes && dlogits; c++)
+        for (size_t c = 0; c < classes && dlogits; c++) {
+            double target = (c == label ? 1.0 - smoothing : 0.0) + share;
             dlogits[n * classes + c] =
-                (float)((exp((double)z[c] - top) / sum - (c == label ? 1.0 : 0.0)) / (double)N);
+                (float)((exp((double)z[c] - top) / sum - target) / (double)N);
+        }
     }
     return loss;
 }

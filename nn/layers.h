@@ -67,7 +67,9 @@ void nn_global_avg_pool_forward(float *y, const float *x, size_t rows, size_t C)
 void nn_global_avg_pool_backward(float *dx, const float *dy, size_t rows, size_t C);
 
 /* Mean cross-entropy of a batch and its gradient (PyTorch's nn.CrossEntropyLoss), sums in double.
+ * `smoothing` in [0, 1) is its label_smoothing: the target is 1 - smoothing at the label, and
+ * smoothing / classes everywhere.
  *   out dlogits (N,classes) or NULL;  out correct: largest logit (the first of equals) is the label
  *   returns the sum of the N losses */
 double nn_cross_entropy(float *dlogits, size_t *correct, const float *logits, const int32_t *labels,
-                        size_t N, size_t classes);
+                        size_t N, size_t classes, double smoothing);

@@ -86,6 +86,10 @@ static void optimize(nn_trainer_t *t, nn_state_t *state)
                       .weight_decay = o->weight_decay,
                       .correction1 = (float)(1 - pow((double)o->beta1, steps)),
                       .correction2 = (float)sqrt(1 - pow((double)o->beta2, steps))};
+    nn_sgd_t sgd = {.lr = o->lr,
+                    .momentum = o->momentum,
+                    .weight_decay = o->weight_decay,
+                    .nesterov = o->nesterov};
     for (size_t i = 0; i < net->entry_count; i++) {
         const nn_entry_t *e = &net->entries[i];
         if (e->kind > NN_KIND_BN_BIAS)
@@ -95,7 +99,7 @@ static void optimize(nn_trainer_t *t, nn_state_t *state)
         if (o->kind == NN_ADAM)
             k->adam(w, slot, t->slots[1] + e->offset, g, &adam, e->count);
         else
-            k->sgd(w, slot, g, o->lr, o->momentum, o->weight_decay, e->count);
+            k->sgd(w, slot, g, &sgd, e->count);
     }
 }
 
@@ -109,7 +113,8 @@ void nn_trainer_step(nn_trainer_t *t, nn_state_t *state, double *loss, size_t *c
         CHECK(labels[i] >= 0 && (size_t)labels[i] < classes);
     const float *logits = nn_run_forward(run, state, x, n, dropout);
     *loss =
-        nn_cross_entropy(run->gradients[run->plan.logits], correct, logits, labels, n, classes) /
+        nn_cross_entropy(run->gradients[run->plan.logits], correct, logits, labels, n, classes,
+                         (double)t->optimizer.label_smoothing) /
         (double)n;
     nn_run_backward(run, state);
     update_statistics(run, state);

@@ -9,9 +9,11 @@ typedef struct {
     nn_optimizer_kind_t kind;
     float lr;
     float momentum;     /* SGD: 0 .. 1 */
+    bool nesterov;      /* SGD */
     float beta1, beta2; /* Adam: 0.9, 0.999 */
     float epsilon;      /* Adam: 1e-8 */
     float weight_decay; /* L2, added to the gradient as torch.optim.SGD and Adam do */
+    float label_smoothing; /* [0, 1) */
 } nn_optimizer_t;
 
 /* Adam or SGD with PyTorch's defaults. */

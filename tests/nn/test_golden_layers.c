@@ -269,29 +269,28 @@ static void cross_entropy_agrees(void **state)
     const int32_t labels[6] = {3, 0, 9, 5, 5, 1};
     float *z = formula_new(1, 60, 8), dz[60];
     size_t correct;
-    float loss = (float)(nn_cross_entropy(dz, &correct, z, labels, 6, 10) / 6);
+    float loss = (float)(nn_cross_entropy(dz, &correct, z, labels, 6, 10, 0) / 6);
     near("cross_entropy", "loss", &loss, 1);
     near("cross_entropy", "dz", dz, 60);
     free(z);
 }
 
-static void check_optimizer(const char *name, const nn_kernels_t *k, bool adam, float lr,
-                            float momentum, float decay)
+static void check_optimizer(const char *name, const nn_kernels_t *k, bool adam, nn_sgd_t sgd)
 {
     float *w = formula_new(1, 50, 1), *m = zeros_new(50), *v = zeros_new(50);
     for (int step = 0; step < 4; step++) {
         float *g = formula_new((uint64_t)(10 + step), 50, 1);
-        nn_adam_t p = {lr,
+        nn_adam_t p = {sgd.lr,
                        0.9f,
                        0.999f,
                        1e-8f,
-                       decay,
+                       sgd.weight_decay,
                        (float)(1 - pow(0.9, step + 1)),
                        (float)sqrt(1 - pow(0.999, step + 1))};
         if (adam)
             k->adam(w, m, v, g, &p, 50);
         else
-            k->sgd(w, m, g, lr, momentum, decay, 50);
+            k->sgd(w, m, g, &sgd, 50);
         free(g);
     }
     near("optimizer", name, w, 50);
@@ -307,10 +306,10 @@ static void optimizers_agree(void **state)
         const nn_kernels_t *k = nn_kernels_at((cpu_level_t)level);
         if (!k)
             continue;
-        check_optimizer("adam", k, true, 0.01f, 0, 0);
-        check_optimizer("adam_decay", k, true, 0.01f, 0, 0.1f);
-        check_optimizer("sgd", k, false, 0.1f, 0, 0);
-        check_optimizer("sgd_momentum", k, false, 0.1f, 0.9f, 0.05f);
+        check_optimizer("adam", k, true, (nn_sgd_t){.lr = 0.01f});
+        check_optimizer("adam_decay", k, true, (nn_sgd_t){.lr = 0.01f, .weight_decay = 0.1f});
+        check_optimizer("sgd", k, false, (nn_sgd_t){.lr = 0.1f});
+        check_optimizer("sgd_momentum", k, false, (nn_sgd_t){0.1f, 0.9f, 0.05f, false});
     }
 }
 

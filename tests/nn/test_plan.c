@@ -151,7 +151,7 @@ static void check_gradients(case_t *c, int threads)
     const float *logits = nn_run_forward(run, &c->state, c->x, N, &dropout);
     const float *mask = dropout_mask(run);
     double loss = nn_cross_entropy(run->gradients[run->plan.logits], &correct, logits, c->labels, N,
-                                   CLASSES) /
+                                   CLASSES, 0) /
                   N;
     double expected = reference_loss(c->net, c->values, c->x, c->labels, N, mask);
     assert_true(fabs(loss - expected) < 1e-5 * fabs(expected));
