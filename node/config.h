@@ -16,6 +16,7 @@
 #include "gossip/net.h"
 #include "gossip/topology.h"
 #include "nn/net.h"
+#include "nn/schedule.h"
 #include "nn/train.h"
 #include "quant/quant.h"
 
@@ -58,7 +59,10 @@ typedef struct {
     } data;
 
     struct {
-        nn_optimizer_t optimizer; /* optimizer, lr, momentum, weight_decay, beta1, beta2, epsilon */
+        nn_optimizer_t optimizer; /* optimizer, lr, momentum, weight_decay, beta1, beta2, epsilon,
+                                     nesterov, label_smoothing */
+        nn_schedule_t schedule;   /* schedule, warmup_epochs, milestones, every_epochs, gamma,
+                                     lr_min; its lr is optimizer.lr */
         size_t batch, local_epochs;
         bool optimizer_reset; /* optimizer_state: reset | keep */
         int threads;

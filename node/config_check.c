@@ -309,6 +309,33 @@ out:
     return err;
 }
 
+/* What goes together of the optimizer's and the schedule's keys. */
+static err_t check_training(config_draft_t *draft)
+{
+    err_t err = ERR_OK;
+    node_config_t *c = &draft->config;
+    const nn_optimizer_t *o = &c->train.optimizer;
+    nn_schedule_t *s = &c->train.schedule;
+    const double epochs = (double)c->rounds * (double)c->train.local_epochs;
+    s->lr = (double)o->lr;
+    if (o->nesterov && (o->kind != NN_SGD || o->momentum == 0))
+        FAIL_KEY("train.nesterov",
+                 "Nesterov's momentum needs train.optimizer: sgd and a train.momentum above 0");
+    if (s->kind == NN_SCHEDULE_STEP && !s->milestone_count && !s->every_epochs)
+        FAIL_KEY("train.schedule",
+                 "step needs train.milestones or train.every_epochs to know when");
+    if (s->kind != NN_SCHEDULE_STEP && (s->milestone_count || s->every_epochs))
+        FAIL_KEY(s->milestone_count ? "train.milestones" : "train.every_epochs",
+                 "only train.schedule: step follows it");
+    if (s->kind == NN_SCHEDULE_COSINE && s->lr_min > s->lr)
+        FAIL_KEY("train.lr_min", "%g is above train.lr, %g", s->lr_min, s->lr);
+    if (s->kind == NN_SCHEDULE_COSINE && s->warmup_epochs >= epochs)
+        FAIL_KEY("train.warmup_epochs", "%g leave nothing for the cosine: the run has %g epochs",
+                 s->warmup_epochs, epochs);
+out:
+    return err;
+}
+
 /* Whether the network can be built; its classes may only be known with the data. */
 static err_t check_model(config_draft_t *draft)
 {
@@ -349,6 +376,7 @@ err_t config_finish(config_draft_t *draft)
     TRY(check_graph(draft));
     TRY(check_data(draft));
     TRY(check_times(draft));
+    TRY(check_training(draft));
     TRY(check_model(draft));
 out:
     return err;

@@ -91,6 +91,8 @@ const config_key_t config_keys[] = {
      "learning rate"},
     {"train.momentum", CONFIG_FLOAT, AT(config.train.optimizer.momentum), 0, 0.9999, false, NULL,
      "0", "of sgd"},
+    {"train.nesterov", CONFIG_BOOL, AT(config.train.optimizer.nesterov), 0, 0, false, NULL, "false",
+     "Nesterov's momentum, of sgd"},
     {"train.weight_decay", CONFIG_FLOAT, AT(config.train.optimizer.weight_decay), 0, 10, false,
      NULL, "0", "L2, added to the gradient"},
     {"train.beta1", CONFIG_FLOAT, AT(config.train.optimizer.beta1), 0, 0.9999, false, NULL, "0.9",
@@ -99,6 +101,22 @@ const config_key_t config_keys[] = {
      "0.999", "of adam"},
     {"train.epsilon", CONFIG_FLOAT, AT(config.train.optimizer.epsilon), 0, 1, true, NULL, "1e-8",
      "of adam"},
+    {"train.label_smoothing", CONFIG_FLOAT, AT(config.train.optimizer.label_smoothing), 0, 0.99,
+     false, NULL, "0", "part of the target that is spread over all classes, in training's loss"},
+    {"train.schedule", CONFIG_CHOICE, AT(config.train.schedule.kind), 0, 0, false,
+     "constant|step|cosine", "constant",
+     "what becomes of lr over the run (rounds x local_epochs): nothing; times gamma at milestones "
+     "or every so many epochs; down to lr_min along a cosine"},
+    {"train.warmup_epochs", CONFIG_REAL, AT(config.train.schedule.warmup_epochs), 0, 1e6, false,
+     NULL, "0", "epochs in which the learning rate rises from nothing, step by step"},
+    {"train.milestones", CONFIG_EPOCHS, 0, 1, 1e9, false, NULL, "[]",
+     "of step: epochs of the run behind which the learning rate is multiplied by gamma"},
+    {"train.every_epochs", CONFIG_U32, AT(config.train.schedule.every_epochs), 0, 1e9, false, NULL,
+     "0", "of step: or each time so many epochs are over; 0: only at the milestones"},
+    {"train.gamma", CONFIG_REAL, AT(config.train.schedule.gamma), 0, 1, true, NULL, "0.1",
+     "of step: what the learning rate is multiplied by"},
+    {"train.lr_min", CONFIG_REAL, AT(config.train.schedule.lr_min), 0, 100, false, NULL, "0",
+     "of cosine: the learning rate at the end of the run"},
     {"train.batch", CONFIG_SIZE, AT(config.train.batch), 2, 16384, false, NULL, "32",
      "pictures a step"},
     {"train.local_epochs", CONFIG_SIZE, AT(config.train.local_epochs), 1, 10000, false, NULL, "1",
@@ -327,6 +345,10 @@ void config_accepts(char out[256], const config_key_t *key)
     case CONFIG_TRIPLE:
         snprintf(out, 256, "a list of three numbers %s %.9g %s %.9g", key->above ? "above" : "from",
                  key->min, key->above ? "up to" : "to", key->max);
+        break;
+    case CONFIG_EPOCHS:
+        snprintf(out, 256, "a list of at most %d rising whole numbers from %.0f to %.0f, or []",
+                 NN_MILESTONES_MAX, key->min, key->max);
         break;
     case CONFIG_CLASSES:
         snprintf(out, 256, "a list of %.0f to %.0f different names, or []", key->min, key->max);

@@ -24,6 +24,7 @@ typedef enum {
     CONFIG_CHOICE,   /* unsigned: index of one of `choices` */
     CONFIG_WORD,     /* char[max + 1]: one of `choices`, null for none */
     CONFIG_TRIPLE,   /* float[3] */
+    CONFIG_EPOCHS,   /* list of rising whole numbers, into config.train.schedule.milestones */
     CONFIG_CLASSES,  /* list of class names, into config.classes */
     CONFIG_TOPOLOGY, /* one of `choices`, or a list of pairs of peers */
     CONFIG_DEADLINE, /* one of `choices`, or a number of seconds */

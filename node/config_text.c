@@ -65,6 +65,9 @@ static void put_lists(FILE *out, const config_key_t *key, const node_config_t *c
             fputs(i ? ", " : "", out);
             put_quoted(out, config->classes[i]);
         }
+    else if (key->type == CONFIG_EPOCHS)
+        for (size_t i = 0; i < config->train.schedule.milestone_count; i++)
+            fprintf(out, "%s%u", i ? ", " : "", config->train.schedule.milestones[i]);
     else
         for (size_t i = 0; i < config->quantize.precision_count; i++) {
             config_choice_name(word, key->choices, config->quantize.precisions[i]);
@@ -161,6 +164,7 @@ static void put_value(FILE *out, const config_key_t *key, const config_draft_t *
         put_topology(out, key, &draft->config);
         break;
     case CONFIG_CLASSES:
+    case CONFIG_EPOCHS:
     case CONFIG_PRECISIONS:
         put_lists(out, key, &draft->config);
         break;

@@ -313,6 +313,27 @@ out:
     return err;
 }
 
+static err_t read_epochs(config_reader_t *reader, const config_key_t *key, const yaml_node_t *node)
+{
+    err_t err = ERR_OK;
+    nn_schedule_t *schedule = &reader->draft->config.train.schedule;
+    size_t count = length(node);
+    if (node->type != YAML_SEQUENCE_NODE || count > NN_MILESTONES_MAX)
+        TRY(refuse(reader, key, node));
+    schedule->milestone_count = 0;
+    for (size_t i = 0; i < count; i++) {
+        uint64_t epoch;
+        const char *text = scalar(item(reader, node, i));
+        double least = i ? schedule->milestones[i - 1] + 1.0 : key->min;
+        if (!text || !text_to_u64(&epoch, text) || (double)epoch < least ||
+            (double)epoch > key->max)
+            TRY(refuse(reader, key, item(reader, node, i)));
+        schedule->milestones[schedule->milestone_count++] = (uint32_t)epoch;
+    }
+out:
+    return err;
+}
+
 static bool read_scalar(config_draft_t *draft, const config_key_t *key, void *at, const char *text,
                         bool null)
 {
@@ -374,6 +395,8 @@ err_t config_read_value(config_reader_t *reader, const config_key_t *key, void *
         return read_classes(reader, key, node);
     case CONFIG_TOPOLOGY:
         return read_topology(reader, key, node);
+    case CONFIG_EPOCHS:
+        return read_epochs(reader, key, node);
     case CONFIG_PRECISIONS:
         return read_precisions(reader, key, node);
     default:

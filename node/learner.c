@@ -198,6 +198,22 @@ uint32_t node_learner_first_round(const node_learner_t *learner)
     return learner->first_round;
 }
 
+/* Steps of an epoch: a last batch of one picture has no variance to normalise by and is left out. */
+static size_t epoch_steps(const node_learner_t *l)
+{
+    size_t count = l->data.train.count, batch = l->config->train.batch;
+    size_t steps = (count + batch - 1) / batch;
+    return steps > 1 && count % batch == 1 ? steps - 1 : steps;
+}
+
+static void set_rate(node_learner_t *l, uint64_t epoch, size_t step, size_t steps)
+{
+    const node_config_t *config = l->config;
+    uint64_t epochs = (uint64_t)config->rounds * config->train.local_epochs;
+    double lr = nn_schedule_lr(&config->train.schedule, epoch, epochs, step, steps);
+    nn_trainer_set_lr(l->trainer, (float)lr);
+}
+
 /* One pass over the training part; adds to the sums of the round. */
 static err_t train_epoch(node_learner_t *l, uint64_t epoch, double share_done, double *loss_sum,
                          size_t *correct_sum, size_t *seen)
@@ -208,16 +224,16 @@ static err_t train_epoch(node_learner_t *l, uint64_t epoch, double share_done, d
     rng_init(&augment, config->seed, RNG_STREAM_AUGMENT, l->peer, epoch);
     rng_init(&dropout, config->seed, RNG_STREAM_DROPOUT, l->peer, epoch);
     data_epoch_order(l->order, set->count, config->seed, l->peer, epoch);
-    for (size_t at = 0; at < set->count;) {
+    const size_t steps = epoch_steps(l);
+    for (size_t at = 0, step = 0; step < steps; step++) {
         size_t n = set->count - at < config->train.batch ? set->count - at : config->train.batch;
         double loss;
         size_t correct;
         if (*l->interrupted)
             return interrupted();
-        if (n == 1 && at > 0)
-            break; /* one picture has no variance to normalise by */
         data_batch(l->batch, l->labels, set, l->order + at, n, &config->data.normalisation,
                    &config->train.augment, &augment);
+        set_rate(l, epoch, step, steps);
         nn_trainer_step(l->trainer, &l->state, &loss, &correct, l->batch, l->labels, n, &dropout);
         at += n;
         *loss_sum += loss * (double)n;
