@@ -6,25 +6,19 @@
 
 enum { BLOCK_ROWS = 64 }; /* rows summed in float before they go to double */
 
-/* Two passes: a rough mean, then sums of the deviation from it, which also correct it: so a
- * variance much smaller than the mean is not lost. */
+/* Sums of deviations from the first block's mean, which is near enough to the whole mean that a
+ * variance much smaller than it is not lost. */
 static void K(moments)(double *mean, double *m2, const float *x, size_t rows, size_t C)
 {
     float sum[NN_CHANNELS_MAX], square[NN_CHANNELS_MAX], shift[NN_CHANNELS_MAX];
-    for (size_t c = 0; c < C; c++)
-        mean[c] = m2[c] = 0;
-    for (size_t r0 = 0; r0 < rows; r0 += BLOCK_ROWS) {
-        size_t end = r0 + BLOCK_ROWS < rows ? r0 + BLOCK_ROWS : rows;
-        memset(sum, 0, C * sizeof *sum);
-        for (size_t r = r0; r < end; r++)
-            for (size_t c = 0; c < C; c++)
-                sum[c] += x[r * C + c];
+    const size_t head = rows < BLOCK_ROWS ? rows : BLOCK_ROWS;
+    memset(sum, 0, C * sizeof *sum);
+    for (size_t r = 0; r < head; r++)
         for (size_t c = 0; c < C; c++)
-            mean[c] += (double)sum[c];
-    }
+            sum[c] += x[r * C + c];
     for (size_t c = 0; c < C; c++) {
-        shift[c] = (float)(mean[c] / (double)rows);
-        mean[c] = 0;
+        shift[c] = sum[c] / (float)head;
+        mean[c] = m2[c] = 0;
     }
     for (size_t r0 = 0; r0 < rows; r0 += BLOCK_ROWS) {
         size_t end = r0 + BLOCK_ROWS < rows ? r0 + BLOCK_ROWS : rows;

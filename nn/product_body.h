@@ -4,7 +4,7 @@
 
 /* R, NV and PARTIAL are constants wherever this is called, so `sum` becomes registers. PARTIAL: the
  * last vector is cut by `tail` (masked stores are slow on some CPUs, so whole vectors do without).
- * What c holds is added last, and asked for first: it need not be near. */
+ * What c holds is added last: it need not be near. */
 static inline __attribute__((always_inline)) void tile(float *c, const float *a, const float *b,
                                                        const float *bias, bool accumulate,
                                                        const nn_product_t *p, tail_t tail,
@@ -15,7 +15,6 @@ static inline __attribute__((always_inline)) void tile(float *c, const float *a,
     const size_t a_row = p->a_row, a_inner = p->a_inner, b_inner = p->b_inner, c_row = p->c_row;
 #pragma GCC unroll 32
     for (int r = 0; r < R; r++) {
-        __builtin_prefetch(c + (size_t)r * c_row, 1);
 #pragma GCC unroll 4
         for (int v = 0; v < NV; v++)
             sum[r][v] = v_zero();
@@ -129,8 +128,8 @@ static columns_t *const columns_whole[] = {columns_1, columns_2, columns_3};
 static columns_t *const columns_partial[] = {partial_1, partial_2, partial_3};
 #endif
 
-static void K(product)(float *c, const float *a, const float *b, const float *bias, bool accumulate,
-                       const nn_product_t *p)
+static void all_columns(float *c, const float *a, const float *b, const float *bias,
+                        bool accumulate, const nn_product_t *p)
 {
     for (size_t at = 0; at < p->cols;) {
         size_t left = (p->cols - at + LANES - 1) / LANES, nv = group_vectors(left);
@@ -140,4 +139,32 @@ static void K(product)(float *c, const float *a, const float *b, const float *bi
         columns(c + at, a, b + at, bias ? bias + at : NULL, accumulate, p, make_tail(lanes));
         at = end;
     }
+}
+
+enum { LONG_INNER = 128, ROWS_CHUNK = 48 };
+
+/* A long sum of columns of a (a weight's gradient) in parts, and some rows at a time: what a part
+ * reads of a and b, a cache line for every term, stays in L1. */
+static void long_product(float *c, const float *a, const float *b, const float *bias,
+                         bool accumulate, const nn_product_t *p)
+{
+    nn_product_t part = *p;
+    for (size_t k = 0; k < p->inner; k += LONG_INNER) {
+        part.inner = p->inner - k < LONG_INNER ? p->inner - k : LONG_INNER;
+        part.clamp = p->clamp && k + part.inner == p->inner;
+        for (size_t r = 0; r < p->rows; r += ROWS_CHUNK) {
+            part.rows = p->rows - r < ROWS_CHUNK ? p->rows - r : ROWS_CHUNK;
+            all_columns(c + r * p->c_row, a + r * p->a_row + k * p->a_inner, b + k * p->b_inner,
+                        bias, accumulate || k > 0, &part);
+        }
+    }
+}
+
+static void K(product)(float *c, const float *a, const float *b, const float *bias, bool accumulate,
+                       const nn_product_t *p)
+{
+    if (p->outer == 1 && p->inner >= 2 * LONG_INNER && p->a_inner > 1)
+        long_product(c, a, b, bias, accumulate, p);
+    else
+        all_columns(c, a, b, bias, accumulate, p);
 }

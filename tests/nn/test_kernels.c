@@ -84,6 +84,34 @@ static void products_agree_on_odd_sizes(void **state)
     }
 }
 
+/* Sums long enough to be cut in parts, with more rows than go together. */
+static void long_products_agree(void **state)
+{
+    (void)state;
+    rng_t rng = test_rng(6);
+    FOR_LEVELS(k)
+    {
+        for (size_t inner = 250; inner < 700; inner += 129) {
+            for (int i = 0; i < 8; i++) {
+                size_t rows = 1 + (size_t)rng_below(&rng, 110);
+                size_t cols = 1 + (size_t)rng_below(&rng, 60);
+                nn_product_t p = {.rows = rows,
+                                  .cols = cols,
+                                  .outer = 1,
+                                  .inner = inner,
+                                  .a_row = i % 4 ? 1 : inner,
+                                  .a_inner = i % 4 ? rows : 1,
+                                  .b_inner = cols + 1,
+                                  .c_row = cols + 2,
+                                  .clamp = i % 3 == 0,
+                                  .low = -1,
+                                  .high = 2};
+                check_product(k, &rng, p, i & 1, i & 2);
+            }
+        }
+    }
+}
+
 static void an_empty_product_is_the_bias(void **state)
 {
     (void)state;
@@ -254,6 +282,7 @@ static void elementwise_kernels_agree_with_their_formulas(void **state)
 
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(products_agree_on_odd_sizes),
+    cmocka_unit_test(long_products_agree),
     cmocka_unit_test(an_empty_product_is_the_bias),
     cmocka_unit_test(products_carry_nan_and_infinity),
     cmocka_unit_test(moments_keep_small_variances_beside_large_means),
