@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "nn/transpose.h"
+
 /* Rows that a product wants to be worth its loads of weights. */
 enum { GROUP_ROWS = 128 };
 
@@ -264,22 +266,16 @@ void nn_bottleneck_pack(nn_run_t *run, const nn_step_t *step)
     const float *project = nn_run_values(run, b->project->weight);
     for (size_t i = 0; i < nn_bottleneck_blocks(b); i++) {
         const nn_block_t k = nn_bottleneck_block(b, i);
-        float *to = run->packed + b->packed_expand + k.first * b->C;
-        for (size_t c = 0; wide && c < b->C; c++)
-            for (size_t e = 0; e < k.channels; e++)
-                *to++ = wide[(k.first + e) * b->C + c];
-        to = run->packed + b->packed_depthwise + k.first * 9;
-        for (size_t t = 0; t < 9; t++)
-            for (size_t e = 0; e < k.channels; e++)
-                *to++ = filter[(k.first + e) * 9 + t];
-        to = run->packed + b->packed_turned + k.first * b->O;
+        if (wide)
+            nn_transpose(run->packed + b->packed_expand + k.first * b->C, k.channels,
+                         wide + k.first * b->C, b->C, k.channels, b->C);
+        nn_transpose(run->packed + b->packed_depthwise + k.first * 9, k.channels,
+                     filter + k.first * 9, 9, k.channels, 9);
+        float *to = run->packed + b->packed_turned + k.first * b->O;
         for (size_t o = 0; run->mode == NN_RUN_TRAIN && o < b->O; o++, to += k.channels)
             memcpy(to, project + o * b->E + k.first, k.channels * sizeof *to);
     }
-    float *to = run->packed + b->packed_project;
-    for (size_t e = 0; e < b->E; e++)
-        for (size_t o = 0; o < b->O; o++)
-            *to++ = project[o * b->E + e];
+    nn_transpose(run->packed + b->packed_project, b->O, project, b->E, b->O, b->E);
 }
 
 void nn_group_zero_border(float *padded, size_t height, size_t width, size_t channels)

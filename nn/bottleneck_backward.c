@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "nn/bottleneck.h"
+#include "nn/transpose.h"
 
 static float *partial_expand(const nn_group_t *g, const nn_block_t *k)
 {
@@ -270,12 +271,10 @@ static void unpack(nn_run_t *run, const nn_step_t *step)
     const float *from_filter = from + b->E * b->C, *from_project = from + b->E * (b->C + 9);
     for (size_t i = 0; i < nn_bottleneck_blocks(b); i++) {
         const nn_block_t k = nn_bottleneck_block(b, i);
-        for (size_t e = 0; wide && e < k.channels; e++)
-            for (size_t c = 0; c < b->C; c++)
-                wide[(k.first + e) * b->C + c] = from[k.first * b->C + c * k.channels + e];
-        for (size_t e = 0; e < k.channels; e++)
-            for (size_t t = 0; t < 9; t++)
-                filter[(k.first + e) * 9 + t] = from_filter[k.first * 9 + t * k.channels + e];
+        if (wide)
+            nn_transpose(wide + k.first * b->C, b->C, from + k.first * b->C, k.channels, b->C,
+                         k.channels);
+        nn_transpose(filter + k.first * 9, 9, from_filter + k.first * 9, k.channels, 9, k.channels);
         for (size_t o = 0; o < b->O; o++)
             memcpy(project + o * b->E + k.first, from_project + k.first * b->O + o * k.channels,
                    k.channels * sizeof *project);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "nn/layers.h"
+#include "nn/transpose.h"
 #include "nn/winograd.h"
 
 enum { BLOCK_FLOATS = 4096 }; /* of dy, half a first cache */
@@ -50,6 +51,12 @@ void nn_conv2d_pack(float *packed, float *turned, const float *w, const nn_conv2
         nn_winograd_pack(packed, turned, w, d);
         return;
     }
+    if (K == 1 && d->groups == 1) {
+        nn_transpose(packed, O, w, I, O, I);
+        if (turned)
+            memcpy(turned, w, O * I * sizeof *w);
+        return;
+    }
     for (size_t o = 0; o < O; o++) {
         for (size_t i = 0; i < I; i++) {
             for (size_t t = 0; t < K * K; t++) {
@@ -67,6 +74,10 @@ void nn_conv2d_unpack(float *w, const float *packed, const nn_conv2d_t *d)
     const size_t K = d->kernel, I = d->C / d->groups, O = d->O;
     if (nn_winograd_suits(d)) {
         nn_winograd_unpack(w, packed, d);
+        return;
+    }
+    if (K == 1 && d->groups == 1) {
+        nn_transpose(w, I, packed, O, I, O);
         return;
     }
     for (size_t o = 0; o < O; o++)
