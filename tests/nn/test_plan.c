@@ -53,6 +53,42 @@ static nn_net_t *residual_net(void)
     return net;
 }
 
+static int bottleneck(nn_builder_t *b, int in, size_t expanded, size_t out, size_t stride,
+                      const char *names[6])
+{
+    int t = in;
+    if (names[0]) {
+        t = nn_build_conv2d(b, names[0], t, expanded, 1, 1, 0, 1, false);
+        t = nn_build_batch_norm(b, names[1], t);
+        t = nn_build_simple(b, NN_OP_RELU6, t);
+    }
+    t = nn_build_conv2d(b, names[2], t, expanded, 3, stride, 1, expanded, false);
+    t = nn_build_batch_norm(b, names[3], t);
+    t = nn_build_simple(b, NN_OP_RELU6, t);
+    t = nn_build_conv2d(b, names[4], t, out, 1, 1, 0, 1, false);
+    return nn_build_batch_norm(b, names[5], t);
+}
+
+/* Inverted residuals of more than one block of channels, the last one not full: without expansion
+ * and with stride 2, then with an expansion and the input added, its input read by others too. */
+static nn_net_t *blocks_net(void)
+{
+    static const char *first[6] = {NULL, NULL, "d1", "d1_bn", "p1", "p1_bn"};
+    static const char *second[6] = {"e2", "e2_bn", "d2", "d2_bn", "p2", "p2_bn"};
+    nn_builder_t b;
+    nn_net_t *net = empty_net(&b, 6, 5, 2, CLASSES);
+    int t = nn_build_conv2d(&b, "stem", 0, NN_BLOCK + 4, 1, 1, 0, 1, false), in;
+    t = nn_build_batch_norm(&b, "stem_bn", t);
+    in = bottleneck(&b, t, NN_BLOCK + 4, 5, 2, first);
+    t = bottleneck(&b, in, 2 * NN_BLOCK + 1, 5, 1, second);
+    t = nn_build_add(&b, t, in);
+    t = nn_build_add(&b, t, in);
+    t = nn_build_simple(&b, NN_OP_FLATTEN, t);
+    nn_build_dense(&b, "classifier", t, CLASSES);
+    assert_false(b.failed);
+    return net;
+}
+
 /* Operations without BatchNorm around them, one tensor read three times, groups, wide strides. */
 static nn_net_t *branching_net(void)
 {
@@ -198,6 +234,12 @@ static void residual_net_has_the_lists_logits_and_gradients(void **state)
     check_net(residual_net);
 }
 
+static void blocks_net_has_the_lists_logits_and_gradients(void **state)
+{
+    (void)state;
+    check_net(blocks_net);
+}
+
 static void branching_net_has_the_lists_logits_and_gradients(void **state)
 {
     (void)state;
@@ -272,6 +314,7 @@ static void impossible_operations_are_refused(void **state)
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(pooled_net_has_the_lists_logits_and_gradients),
     cmocka_unit_test(residual_net_has_the_lists_logits_and_gradients),
+    cmocka_unit_test(blocks_net_has_the_lists_logits_and_gradients),
     cmocka_unit_test(branching_net_has_the_lists_logits_and_gradients),
     cmocka_unit_test(cnn_lowers_to_eleven_steps),
     cmocka_unit_test(buffers_that_live_at_once_do_not_overlap),
