@@ -3,10 +3,12 @@
 #include <math.h>
 #include <string.h>
 
-#include "nn/run.h"
+#include "nn/head.h"
 
 struct nn_trainer_s {
-    nn_run_t *run;
+    const nn_net_t *net;
+    nn_run_t *run;   /* of the whole net, or NULL: */
+    nn_head_t *head; /* the head alone is trained */
     nn_optimizer_t optimizer;
     uint64_t steps;
     float *slots[2]; /* (float_count) each */
@@ -19,15 +21,19 @@ nn_optimizer_t nn_optimizer_default(nn_optimizer_kind_t kind, float lr)
         .kind = kind, .lr = lr, .beta1 = 0.9f, .beta2 = 0.999f, .epsilon = 1e-8f};
 }
 
-err_t nn_trainer_new(nn_trainer_t **trainer, const nn_net_t *net, size_t batch, int threads,
-                     const nn_optimizer_t *optimizer)
+static err_t trainer_new(nn_trainer_t **trainer, const nn_net_t *net, size_t batch, int threads,
+                         const nn_optimizer_t *optimizer, bool head)
 {
     err_t err = ERR_OK;
     size_t slot = arena_round(net->float_count * sizeof(float));
     nn_trainer_t *t = nn_calloc(1, sizeof *t);
     *trainer = NULL;
     t->optimizer = *optimizer;
-    TRY(nn_run_new(&t->run, net, NN_RUN_TRAIN, batch, threads));
+    t->net = net;
+    if (head)
+        TRY(nn_head_new(&t->head, net, batch, threads));
+    else
+        TRY(nn_run_new(&t->run, net, NN_RUN_TRAIN, batch, threads));
     TRY(nn_arena_init(&t->arena, nn_trainer_slots(t) * slot));
     for (size_t i = 0; i < nn_trainer_slots(t); i++)
         t->slots[i] = arena_alloc(&t->arena, slot);
@@ -39,12 +45,26 @@ out:
     return err;
 }
 
+err_t nn_trainer_new(nn_trainer_t **trainer, const nn_net_t *net, size_t batch, int threads,
+                     const nn_optimizer_t *optimizer)
+{
+    return trainer_new(trainer, net, batch, threads, optimizer, false);
+}
+
+err_t nn_trainer_new_head(nn_trainer_t **trainer, const nn_net_t *net, size_t batch, int threads,
+                          const nn_optimizer_t *optimizer)
+{
+    return trainer_new(trainer, net, batch, threads, optimizer, true);
+}
+
 void nn_trainer_destroy(nn_trainer_t **trainer)
 {
     nn_trainer_t *t = *trainer;
     if (!t)
         return;
-    nn_run_destroy(&t->run);
+    if (t->run)
+        nn_run_destroy(&t->run);
+    nn_head_destroy(&t->head);
     arena_free(&t->arena);
     nn_free(t);
     *trainer = NULL;
@@ -76,8 +96,9 @@ static void update_statistics(const nn_run_t *run, nn_state_t *state)
 static void optimize(nn_trainer_t *t, nn_state_t *state)
 {
     const nn_optimizer_t *o = &t->optimizer;
-    const nn_net_t *net = t->run->plan.net;
-    const nn_kernels_t *k = t->run->kernels;
+    const nn_net_t *net = t->net;
+    const nn_kernels_t *k = nn_kernels();
+    const float *gradient = nn_trainer_gradients(t);
     double steps = (double)++t->steps;
     nn_adam_t adam = {.lr = o->lr,
                       .beta1 = o->beta1,
@@ -92,10 +113,10 @@ static void optimize(nn_trainer_t *t, nn_state_t *state)
                     .nesterov = o->nesterov};
     for (size_t i = 0; i < net->entry_count; i++) {
         const nn_entry_t *e = &net->entries[i];
-        if (e->kind > NN_KIND_BN_BIAS)
+        if (e->kind > NN_KIND_BN_BIAS || (t->head && !nn_head_owns(net, e)))
             continue;
         float *w = state->values + e->offset, *slot = t->slots[0] + e->offset;
-        const float *g = t->run->gradient + e->offset;
+        const float *g = gradient + e->offset;
         if (o->kind == NN_ADAM)
             k->adam(w, slot, t->slots[1] + e->offset, g, &adam, e->count);
         else
@@ -107,17 +128,25 @@ void nn_trainer_step(nn_trainer_t *t, nn_state_t *state, double *loss, size_t *c
                      const float *x, const int32_t *labels, size_t n, rng_t *dropout)
 {
     nn_run_t *run = t->run;
-    const size_t classes = run->plan.net->arch.classes;
-    CHECK(n >= 1 && n <= run->batch && state->net->float_count == run->plan.net->float_count);
+    const size_t classes = t->net->arch.classes;
+    const size_t batch = t->head ? t->head->run->batch : run->batch;
+    CHECK(n >= 1 && n <= batch && state->net->float_count == t->net->float_count);
     for (size_t i = 0; i < n; i++)
         CHECK(labels[i] >= 0 && (size_t)labels[i] < classes);
-    const float *logits = nn_run_forward(run, state, x, n, dropout);
-    *loss =
-        nn_cross_entropy(run->gradients[run->plan.logits], correct, logits, labels, n, classes,
-                         (double)t->optimizer.label_smoothing) /
-        (double)n;
-    nn_run_backward(run, state);
-    update_statistics(run, state);
+    if (t->head)
+        nn_head_forward(t->head, state, x, n, dropout);
+    else
+        nn_run_forward(run, state, x, n, dropout);
+    float *gradient = t->head ? t->head->logits_gradient : run->gradients[run->plan.logits];
+    *loss = nn_cross_entropy(gradient, correct, nn_trainer_logits(t), labels, n, classes,
+                             (double)t->optimizer.label_smoothing) /
+            (double)n;
+    if (t->head) {
+        nn_head_backward(t->head, n);
+    } else {
+        nn_run_backward(run, state);
+        update_statistics(run, state);
+    }
     optimize(t, state);
 }
 
@@ -128,12 +157,12 @@ nn_run_t *nn_trainer_run(const nn_trainer_t *t)
 
 const float *nn_trainer_gradients(const nn_trainer_t *t)
 {
-    return t->run->gradient;
+    return t->head ? t->head->gradient : t->run->gradient;
 }
 
 const float *nn_trainer_logits(const nn_trainer_t *t)
 {
-    return t->run->activations[t->run->plan.logits];
+    return t->head ? t->head->logits : t->run->activations[t->run->plan.logits];
 }
 
 void nn_trainer_set_lr(nn_trainer_t *t, float lr)
@@ -144,7 +173,7 @@ void nn_trainer_set_lr(nn_trainer_t *t, float lr)
 void nn_trainer_reset(nn_trainer_t *t)
 {
     for (size_t i = 0; i < nn_trainer_slots(t); i++)
-        memset(t->slots[i], 0, t->run->plan.net->float_count * sizeof(float));
+        memset(t->slots[i], 0, t->net->float_count * sizeof(float));
     t->steps = 0;
 }
 

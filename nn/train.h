@@ -26,6 +26,10 @@ typedef struct nn_trainer_s nn_trainer_t;
  */
 err_t nn_trainer_new(nn_trainer_t **trainer, const nn_net_t *net, size_t batch, int threads,
                      const nn_optimizer_t *optimizer);
+/* The same for the last dense layer alone; the features ahead of it stay as they are, BatchNorm's
+ * statistics and counters too, and run as in inference. ERR_CONFIG: the net has no such layer. */
+err_t nn_trainer_new_head(nn_trainer_t **trainer, const nn_net_t *net, size_t batch, int threads,
+                          const nn_optimizer_t *optimizer);
 void nn_trainer_destroy(nn_trainer_t **trainer);
 
 /* Forward, backward, optimizer step; state->values, running statistics and counters move on.

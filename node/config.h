@@ -26,6 +26,7 @@ typedef struct {
     char *data; /* SPEC of its own pictures, owned; NULL: a part of data.source */
 } node_peer_t;
 
+typedef enum { NODE_FREEZE_NONE, NODE_FREEZE_FEATURES } node_freeze_t;
 typedef enum { NODE_EVALUATE_FIRST, NODE_EVALUATE_ALL, NODE_EVALUATE_NONE } node_evaluate_peer_t;
 
 typedef struct {
@@ -40,6 +41,7 @@ typedef struct {
     node_peer_t *peers; /* owned */
     size_t peer_count;
 
+    node_freeze_t freeze; /* model.freeze: needs init */
     nn_arch_t model; /* classes filled in when the data is known, from model.classes if given */
     char *init;      /* model.init: a file to start from; owned, NULL: drawn from the seed */
     char **classes;  /* model.classes, owned; NULL when the data's own are taken */

@@ -318,6 +318,8 @@ static err_t check_training(config_draft_t *draft)
     nn_schedule_t *s = &c->train.schedule;
     const double epochs = (double)c->rounds * (double)c->train.local_epochs;
     s->lr = (double)o->lr;
+    if (c->freeze == NODE_FREEZE_FEATURES && !c->init)
+        FAIL_KEY("model.freeze", "features drawn at random would stay random: set model.init");
     if (o->nesterov && (o->kind != NN_SGD || o->momentum == 0))
         FAIL_KEY("train.nesterov",
                  "Nesterov's momentum needs train.optimizer: sgd and a train.momentum above 0");

@@ -59,6 +59,9 @@ const config_key_t config_keys[] = {
     {"model.init", CONFIG_FILE, AT(config.init), 0, 0, false, NULL, NULL,
      "what all peers start from, instead of a model drawn from the seed; its head is replaced when "
      "its classes are others"},
+    {"model.freeze", CONFIG_CHOICE, AT(config.freeze), 0, 0, false, "none|features", "none",
+     "features: only the last layer is trained; the others stay as in model.init, BatchNorm's "
+     "statistics too, and run as in inference"},
     {"model.classes", CONFIG_CLASSES, 0, 2, NN_CLASSES_MAX, false, NULL, "[]",
      "names of the classes in their order; []: those of the data"},
 

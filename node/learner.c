@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "gossip/mix.h"
+#include "nn/head.h"
 #include "nn/infer.h"
 #include "nn/model_file.h"
 #include "node/checkpoint.h"
@@ -75,8 +76,10 @@ static err_t make_buffers(node_learner_t *l)
     const node_config_t *config = l->config;
     size_t picture = config->model.input * config->model.input * DATA_CHANNELS;
     TRY(nn_state_init(&l->state, l->setup->net));
-    TRY(nn_trainer_new(&l->trainer, l->setup->net, config->train.batch, config->train.threads,
-                       &config->train.optimizer));
+    bool frozen = config->freeze == NODE_FREEZE_FEATURES;
+    TRY((frozen ? nn_trainer_new_head : nn_trainer_new)(&l->trainer, l->setup->net,
+                                                        config->train.batch, config->train.threads,
+                                                        &config->train.optimizer));
     TRY(nn_infer_new(&l->infer, l->setup->net, config->train.batch, config->train.threads));
     TRY(node_statistics_init(&l->statistics, l->setup->net));
     l->mixed = xcalloc(l->setup->net->float_count, sizeof(float));
@@ -196,6 +199,21 @@ const float *node_learner_values(const node_learner_t *learner)
 uint32_t node_learner_first_round(const node_learner_t *learner)
 {
     return learner->first_round;
+}
+
+/* With model.freeze the features are those of the first model, bit for bit: averaging equal numbers
+ * rounds them, and estimating statistics replaces them. */
+static void keep_features(const node_learner_t *l, float *values)
+{
+    const nn_net_t *net = l->setup->net;
+    if (l->config->freeze != NODE_FREEZE_FEATURES)
+        return;
+    for (size_t i = 0; i < net->entry_count; i++) {
+        const nn_entry_t *e = &net->entries[i];
+        if (e->kind != NN_KIND_COUNTER && !nn_head_owns(net, e))
+            memcpy(values + e->offset, l->setup->initial.state.values + e->offset,
+                   e->count * sizeof *values);
+    }
 }
 
 /* Steps of an epoch: a last batch of one picture has no variance to normalise by and is left out. */
@@ -346,7 +364,8 @@ static err_t take_mixed(node_learner_t *l, const gossip_action_t *action)
     size_t bytes = l->setup->net->float_count * sizeof(float);
     double waited_s = clock_monotonic_s() - l->given_s - action->step_s;
     memcpy(l->state.values, action->values, bytes);
-    memcpy(l->mixed, action->values, bytes);
+    keep_features(l, l->state.values);
+    memcpy(l->mixed, l->state.values, bytes);
     l->mixed_round = round;
     l->progress.distance = action->report.distance;
     if (round > 0 && l->row.round == round) /* else caught up: it was not trained here */
@@ -370,6 +389,7 @@ static err_t act_train(node_learner_t *l, const gossip_action_t *action, gossip_
     if (action->report.exchange)
         TRY(take_mixed(l, action));
     memcpy(l->state.values, action->values, l->setup->net->float_count * sizeof(float));
+    keep_features(l, l->state.values);
     double started_s = clock_monotonic_s();
     TRY(train_round(l, action->round));
     /* The limit stops between rounds: another one like this would end behind it. */
@@ -410,6 +430,7 @@ static void act_merge(node_learner_t *l, const gossip_action_t *action, gossip_e
         memcpy(l->state.values, action->values, l->setup->net->float_count * sizeof(float));
     node_statistics_merge(&l->statistics, &l->state, action->records, action->record_count,
                           l->config);
+    keep_features(l, l->state.values);
     l->merged = true;
     answer->kind = GOSSIP_EV_MERGED;
     answer->values = l->state.values;
