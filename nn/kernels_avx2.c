@@ -45,10 +45,11 @@ static inline void v_add_doubles(double *to, vec v)
 #define TILE_ROWS(NV) ((NV) == 1 ? 12 : (NV) == 2 ? 6 : 4)
 #define HAS_4_VECTORS 0
 
-/* Vectors of the next group of columns: pairs, and three together at the end of an odd number. */
-static size_t group_vectors(size_t left)
+/* Vectors of the next group of columns: pairs, and three together at the end of an odd number or
+ * where there are so few rows that pairs would leave registers unused. */
+static size_t group_vectors(size_t left, size_t rows)
 {
-    return left <= 3 ? left : 2;
+    return left <= 3 ? left : rows <= TILE_ROWS(3) ? 3 : 2;
 }
 
 #include "nn/product_body.h"

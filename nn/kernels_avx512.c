@@ -46,8 +46,9 @@ static inline void v_add_doubles(double *to, vec v)
 #define HAS_4_VECTORS 1
 
 /* Vectors of the next group of columns: groups as equal as they go. */
-static size_t group_vectors(size_t left)
+static size_t group_vectors(size_t left, size_t rows)
 {
+    (void)rows;
     size_t groups = (left + NV_MAX - 1) / NV_MAX;
     return (left + groups - 1) / groups;
 }

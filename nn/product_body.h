@@ -109,6 +109,52 @@ static inline __attribute__((always_inline)) void tile(float *c, const float *a,
         }                                                                                          \
     }
 
+/* One or two rows of many columns: nothing is used more than twice, so b is what costs, and wide
+ * stretches of it are read in order. Whole vectors only. */
+enum { FEW_ROWS = 2, FEW_VECTORS = 6 };
+
+static inline __attribute__((always_inline)) void few_tile(float *c, const float *a, const float *b,
+                                                           const float *bias, bool accumulate,
+                                                           const nn_product_t *p, const int R)
+{
+    vec sum[FEW_ROWS][FEW_VECTORS];
+#pragma GCC unroll 2
+    for (int r = 0; r < R; r++) {
+        const float *from = accumulate ? c + (size_t)r * p->c_row : bias;
+#pragma GCC unroll 6
+        for (int v = 0; v < FEW_VECTORS; v++)
+            sum[r][v] = from ? v_load(from + v * LANES) : v_zero();
+    }
+    for (size_t q = 0; q < p->outer; q++) {
+        const float *aq = a + q * p->a_outer, *bq = b + q * p->b_outer;
+        for (size_t k = p->inner; k > 0; k--, aq += p->a_inner, bq += p->b_inner) {
+#pragma GCC unroll 2
+            for (int r = 0; r < R; r++) {
+                vec s = v_set1(aq[(size_t)r * p->a_row]);
+#pragma GCC unroll 6
+                for (int v = 0; v < FEW_VECTORS; v++)
+                    sum[r][v] = v_fma(s, v_load(bq + v * LANES), sum[r][v]);
+            }
+        }
+    }
+    const vec low = v_set1(p->low), high = v_set1(p->high);
+#pragma GCC unroll 2
+    for (int r = 0; r < R; r++)
+#pragma GCC unroll 6
+        for (int v = 0; v < FEW_VECTORS; v++)
+            v_store(c + (size_t)r * p->c_row + v * LANES,
+                    p->clamp ? v_min(high, v_max(low, sum[r][v])) : sum[r][v]);
+}
+
+static void few_columns(float *c, const float *a, const float *b, const float *bias,
+                        bool accumulate, const nn_product_t *p)
+{
+    if (p->rows == 1)
+        few_tile(c, a, b, bias, accumulate, p, 1);
+    else
+        few_tile(c, a, b, bias, accumulate, p, 2);
+}
+
 typedef void columns_t(float *c, const float *a, const float *b, const float *bias, bool accumulate,
                        const nn_product_t *p, tail_t tail);
 
@@ -131,8 +177,12 @@ static columns_t *const columns_partial[] = {partial_1, partial_2, partial_3};
 static void all_columns(float *c, const float *a, const float *b, const float *bias,
                         bool accumulate, const nn_product_t *p)
 {
-    for (size_t at = 0; at < p->cols;) {
-        size_t left = (p->cols - at + LANES - 1) / LANES, nv = group_vectors(left);
+    size_t at = 0;
+    if (p->rows == 1 || p->rows == FEW_ROWS)
+        for (; at + FEW_VECTORS * LANES <= p->cols; at += FEW_VECTORS * LANES)
+            few_columns(c + at, a, b + at, bias ? bias + at : NULL, accumulate, p);
+    while (at < p->cols) {
+        size_t left = (p->cols - at + LANES - 1) / LANES, nv = group_vectors(left, p->rows);
         size_t end = at + nv * LANES < p->cols ? at + nv * LANES : p->cols;
         size_t lanes = end - at - (nv - 1) * LANES;
         columns_t *columns = (lanes == LANES ? columns_whole : columns_partial)[nv - 1];
