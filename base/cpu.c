@@ -25,6 +25,9 @@ static cpu_level_t detect(void)
     __builtin_cpu_init();
     if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") || !has_f16c())
         return CPU_C;
+#if defined(HEARSAY_EMULATE_AVX512)
+    return CPU_AVX512; /* with AVX2's instructions */
+#endif
     if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512bw") ||
         !__builtin_cpu_supports("avx512dq") || !__builtin_cpu_supports("avx512vl"))
         return CPU_AVX2;

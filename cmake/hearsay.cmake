@@ -15,6 +15,9 @@ target_compile_definitions(hearsay_flags INTERFACE _GNU_SOURCE HEARSAY_VERSION="
 target_compile_options(hearsay_flags INTERFACE -Wall -Wextra -Wconversion -Wshadow -Wstrict-prototypes
   -Wmissing-prototypes -fno-math-errno -fno-trapping-math -ffp-contract=off -fno-strict-aliasing)
 target_link_libraries(hearsay_flags INTERFACE Threads::Threads m)
+if(HEARSAY_EMULATE_AVX512)
+  target_compile_definitions(hearsay_flags INTERFACE HEARSAY_EMULATE_AVX512)
+endif()
 if(HEARSAY_WERROR)
   target_compile_options(hearsay_flags INTERFACE -Werror)
 endif()

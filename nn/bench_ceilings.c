@@ -64,6 +64,12 @@ FMA_LOOP(fma_avx512, AVX512, __m512, _mm512_set1_ps, FMA_16, _mm512_add_ps, _mm5
 TRIAD_LOOP(triad_avx512, AVX512, __m512)
 #endif
 
+#if defined(HEARSAY_EMULATE_AVX512)
+enum { EMULATED = 1 };
+#else
+enum { EMULATED = 0 };
+#endif
+
 typedef struct {
     float (*fma)(size_t rounds);
     void (*triad)(float *a, const float *b, const float *c, size_t count);
@@ -73,7 +79,7 @@ typedef struct {
 static loops_t choose(void)
 {
 #if defined(__x86_64__)
-    if (cpu_level() >= CPU_AVX512)
+    if (cpu_level() >= CPU_AVX512 && !EMULATED)
         return (loops_t){fma_avx512, triad_avx512, 16};
     if (cpu_level() >= CPU_AVX2)
         return (loops_t){fma_avx2, triad_avx2, 8};

@@ -28,6 +28,10 @@ static const char *wanted_core(const char *chosen)
     bool wide = !strcmp(chosen, "SkylakeX") || !strcmp(chosen, "Cooperlake") ||
                 !strcmp(chosen, "Sapphirerapids");
     cpu_level_t level = cpu_level();
+#if defined(HEARSAY_EMULATE_AVX512)
+    if (level >= CPU_AVX512)
+        return NULL; /* OpenBLAS does not emulate */
+#endif
     if (level >= CPU_AVX512)
         return wide ? NULL : "SkylakeX";
     if (level == CPU_AVX2)

@@ -1,4 +1,8 @@
+#if defined(HEARSAY_EMULATE_AVX512)
+#include "nn/emulate_avx512.h"
+#else
 #include <immintrin.h>
+#endif
 
 #include "nn/kernels_tables.h"
 
