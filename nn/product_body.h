@@ -167,11 +167,11 @@ COLUMNS(partial_3, 3, true)
 #if HAS_4_VECTORS
 COLUMNS(columns_4, 4, false)
 COLUMNS(partial_4, 4, true)
-static columns_t *const columns_whole[] = {columns_1, columns_2, columns_3, columns_4};
-static columns_t *const columns_partial[] = {partial_1, partial_2, partial_3, partial_4};
+static columns_t *const columns_whole[] = {NULL, columns_1, columns_2, columns_3, columns_4};
+static columns_t *const columns_partial[] = {NULL, partial_1, partial_2, partial_3, partial_4};
 #else
-static columns_t *const columns_whole[] = {columns_1, columns_2, columns_3};
-static columns_t *const columns_partial[] = {partial_1, partial_2, partial_3};
+static columns_t *const columns_whole[] = {NULL, columns_1, columns_2, columns_3};
+static columns_t *const columns_partial[] = {NULL, partial_1, partial_2, partial_3};
 #endif
 
 static void all_columns(float *c, const float *a, const float *b, const float *bias,
@@ -185,7 +185,7 @@ static void all_columns(float *c, const float *a, const float *b, const float *b
         size_t left = (p->cols - at + LANES - 1) / LANES, nv = group_vectors(left, p->rows);
         size_t end = at + nv * LANES < p->cols ? at + nv * LANES : p->cols;
         size_t lanes = end - at - (nv - 1) * LANES;
-        columns_t *columns = (lanes == LANES ? columns_whole : columns_partial)[nv - 1];
+        columns_t *columns = (lanes == LANES ? columns_whole : columns_partial)[nv];
         columns(c + at, a, b + at, bias ? bias + at : NULL, accumulate, p, make_tail(lanes));
         at = end;
     }
