@@ -12,20 +12,11 @@ and answers each with a line of JSON; the other word it knows is `logits IN OUT`
 """
 import argparse
 import json
-import statistics
 import sys
-import time
 
 import numpy
 
-
-def peak_memory():
-    """VmHWM of this process in bytes."""
-    with open("/proc/self/status") as file:
-        for line in file:
-            if line.startswith("VmHWM:"):
-                return 1024 * int(line.split()[1])
-    return 0
+import rival
 
 
 def metadata(options, dropout):
@@ -43,10 +34,8 @@ def export(options):
     import torch
     from safetensors.torch import save_file
 
-    import rival_nets
-
     torch.manual_seed(options.seed)
-    net = rival_nets.make(options.model, options.classes, options.width, options.strides)
+    net = rival.make_net(options)
     for module in net.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.momentum = None  # the plain mean over the batches to come
@@ -98,15 +87,7 @@ class Runner:
         return {"logits": out}
 
     def measure(self, seconds):
-        times, begin = [], time.perf_counter()
-        while not times or time.perf_counter() - begin < seconds:
-            at = time.perf_counter()
-            self.step()
-            times.append(time.perf_counter() - at)
-        return {"steps": len(times), "step_median_s": statistics.median(times),
-                "step_min_s": min(times), "step_max_s": max(times),
-                "images_per_s": self.batch / statistics.median(times),
-                "peak_memory_bytes": peak_memory(), "version": self.version}
+        return {**rival.measure(self.step, self.batch, seconds), "version": self.version}
 
 
 def run(options):
@@ -116,12 +97,9 @@ def run(options):
     if not options.wait:
         print(json.dumps(runner.measure(options.seconds)))
         return
-    print(json.dumps({"version": runner.version}), flush=True)
-    for line in sys.stdin:
-        words = line.split()
-        answer = (runner.logits(*words[1:]) if words[0] == "logits"
-                  else runner.measure(float(words[0])))
-        print(json.dumps(answer), flush=True)
+    rival.answer({"version": runner.version},
+                 lambda words: (runner.logits(*words[1:]) if words[0] == "logits"
+                                else runner.measure(float(words[0]))))
 
 
 def parse():
@@ -129,11 +107,7 @@ def parse():
     commands = parser.add_subparsers(dest="command", required=True)
     p = commands.add_parser("export", help="writes STEM.onnx and STEM.safetensors")
     p.add_argument("stem")
-    p.add_argument("--model", choices=["cnn", "mobilenet_v2"], default="mobilenet_v2")
-    p.add_argument("--width", type=float, default=1.0)
-    p.add_argument("--strides", choices=["imagenet", "small"], default="imagenet")
-    p.add_argument("--input", type=int, default=32)
-    p.add_argument("--classes", type=int, default=10)
+    rival.add_network_options(p)
     p.add_argument("--seed", type=int, default=1)
     p = commands.add_parser("run", help="runs an ONNX file")
     p.add_argument("onnx")

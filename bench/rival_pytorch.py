@@ -9,25 +9,14 @@ JSON, keeping everything warm in between. Runs on PyTorch 1.13 and on current on
 """
 import argparse
 import json
-import statistics
 import sys
-import time
 
 import torch
 import torch.nn.functional as F
 
-import rival_nets
+import rival
 
 BATCHES = 4  # different ones, so that no gradient dies away
-
-
-def peak_memory():
-    """VmHWM of this process in bytes."""
-    with open("/proc/self/status") as file:
-        for line in file:
-            if line.startswith("VmHWM:"):
-                return 1024 * int(line.split()[1])
-    return 0
 
 
 def make_optimizer(name, model):
@@ -46,8 +35,7 @@ class Trainer:
         torch.set_num_threads(options.threads)
         torch.manual_seed(options.seed)
         layout = torch.channels_last if options.channels_last else torch.contiguous_format
-        self.model = rival_nets.make(options.model, options.classes, options.width,
-                                     options.strides).to(memory_format=layout).train()
+        self.model = rival.make_net(options).to(memory_format=layout).train()
         self.optimizer = make_optimizer(options.optimizer, self.model)
         self.forward = torch.compile(self.model) if options.compile else self.model
         shape = (options.batch, 3, options.input, options.input)
@@ -66,26 +54,12 @@ class Trainer:
         self.steps += 1
 
     def measure(self, seconds):
-        times, begin = [], time.perf_counter()
-        while not times or time.perf_counter() - begin < seconds:
-            at = time.perf_counter()
-            self.step()
-            times.append(time.perf_counter() - at)
-        total = time.perf_counter() - begin
-        return {"steps": len(times), "step_median_s": statistics.median(times),
-                "step_min_s": min(times), "step_max_s": max(times),
-                "images_per_s": self.batch / statistics.median(times),
-                "images_per_s_mean": self.batch * len(times) / total,
-                "peak_memory_bytes": peak_memory(), "torch": torch.__version__}
+        return {**rival.measure(self.step, self.batch, seconds), "torch": torch.__version__}
 
 
 def parse():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--model", choices=["cnn", "mobilenet_v2"], default="mobilenet_v2")
-    parser.add_argument("--width", type=float, default=1.0)
-    parser.add_argument("--strides", choices=["imagenet", "small"], default="imagenet")
-    parser.add_argument("--input", type=int, default=32)
-    parser.add_argument("--classes", type=int, default=10)
+    rival.add_network_options(parser)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--optimizer", choices=["sgd", "adam"], default="sgd")
@@ -100,16 +74,15 @@ def parse():
 
 def main():
     options = parse()
-    start_memory = peak_memory()  # PyTorch itself
+    start_memory = rival.peak_memory()  # PyTorch itself
     trainer = Trainer(options)
     for _ in range(options.warmup):
         trainer.step()
     if not options.wait:
         print(json.dumps(trainer.measure(options.seconds)))
         return 0
-    print(json.dumps({"torch": torch.__version__, "start_memory_bytes": start_memory}), flush=True)
-    for line in sys.stdin:
-        print(json.dumps(trainer.measure(float(line))), flush=True)
+    rival.answer({"torch": torch.__version__, "start_memory_bytes": start_memory},
+                 lambda words: trainer.measure(float(words[0])))
     return 0
 
 

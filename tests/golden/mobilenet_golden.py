@@ -28,6 +28,7 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 from nn_golden import HERE, formula, save
+from torch_nets import MobileNetV2
 
 BUCKETS, STEPS = 32, 12
 # Exactly on ReLU6's kinks, beside them, and beyond: what channels 8 to 16 of 20 put out
@@ -48,54 +49,6 @@ def sketch(row, values):
     sign = 1.0 - 2.0 * (z & np.uint64(1)).astype(np.float64)
     bucket = ((z >> np.uint64(8)) % np.uint64(BUCKETS)).astype(np.int64)
     return np.bincount(bucket, weights=sign * flat, minlength=BUCKETS)
-
-
-def divisible(value):
-    rounded = max(8, int(value + 4) // 8 * 8)
-    return rounded + 8 if rounded < 0.9 * value else rounded
-
-
-def conv_norm(inputs, outputs, kernel, stride, groups):
-    return [nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False),
-            nn.BatchNorm2d(outputs)]
-
-
-class Block(nn.Module):
-    def __init__(self, inputs, outputs, stride, expand):
-        super().__init__()
-        hidden, parts = inputs * expand, []
-        if expand != 1:
-            parts.append(nn.Sequential(*conv_norm(inputs, hidden, 1, 1, 1), nn.ReLU6()))
-        parts.append(nn.Sequential(*conv_norm(hidden, hidden, 3, stride, hidden), nn.ReLU6()))
-        self.conv = nn.Sequential(*parts, *conv_norm(hidden, outputs, 1, 1, 1))
-        self.add = stride == 1 and inputs == outputs
-
-    def forward(self, x):
-        return x + self.conv(x) if self.add else self.conv(x)
-
-
-class MobileNetV2(nn.Module):
-    """torchvision's, without dropout."""
-
-    def __init__(self, width, small, classes):
-        super().__init__()
-        strides = [1, 1, 2, 2, 1, 2, 1] if small else [1, 2, 2, 2, 1, 2, 1]
-        channels = divisible(32 * width)
-        features = [nn.Sequential(*conv_norm(3, channels, 3, 1 if small else 2, 1), nn.ReLU6())]
-        stages = [(1, 16, 1), (6, 24, 2), (6, 32, 3), (6, 64, 4), (6, 96, 3), (6, 160, 3),
-                  (6, 320, 1)]
-        for (expand, base, blocks), stride in zip(stages, strides):
-            outputs = divisible(base * width)
-            for i in range(blocks):
-                features.append(Block(channels, outputs, stride if i == 0 else 1, expand))
-                channels = outputs
-        last = divisible(1280 * max(1.0, width))
-        features.append(nn.Sequential(*conv_norm(channels, last, 1, 1, 1), nn.ReLU6()))
-        self.features = nn.Sequential(*features)
-        self.classifier = nn.Sequential(nn.Dropout(0.0), nn.Linear(last, classes))
-
-    def forward(self, x):
-        return self.classifier(self.features(x).mean([2, 3]))
 
 
 def clamped(net):
@@ -145,6 +98,12 @@ def set_weights(net, kind):
         t.copy_(torch.from_numpy(value))
 
 
+def make_net(width, small, classes, kind):
+    net = MobileNetV2(classes, width, "small" if small else "imagenet", dropout=0.0)
+    set_weights(net, kind)
+    return net
+
+
 def batch(step, count, side):
     x = torch.from_numpy(formula(1000 + step, count, side, side, 3)).permute(0, 3, 1, 2)
     return x.contiguous()
@@ -166,8 +125,7 @@ def first_step(net, x, labels):
 
 def twelve_steps(width, small, side, count, classes, kind, dtype):
     """Losses, and logits of another batch behind the steps."""
-    net = MobileNetV2(width, small, classes)
-    set_weights(net, kind)
+    net = make_net(width, small, classes, kind)
     net.to(dtype)
     optimizer, losses = torch.optim.SGD(net.parameters(), lr=0.01), []
     for step in range(STEPS):
@@ -187,8 +145,7 @@ def float32_error(width, small, side, count, classes, kind, labels, rows):
     squares = np.zeros(len(rows))
     for onednn in True, False:
         for layout in torch.contiguous_format, torch.channels_last:
-            net = MobileNetV2(width, small, classes)
-            set_weights(net, kind)
+            net = make_net(width, small, classes, kind)
             net.to(memory_format=layout)
             with torch.backends.mkldnn.flags(enabled=onednn):
                 x = batch(0, count, side).contiguous(memory_format=layout)
@@ -202,8 +159,7 @@ def case(out, name, width, small, side, count, steps, classes=10):
     for kind in "smooth", "kinks", "ordinary":
         if kind == "kinks" and not small:
             continue  # a constant channel of 1x1 pixels has no variance
-        net = MobileNetV2(width, small, classes)
-        set_weights(net, kind)
+        net = make_net(width, small, classes, kind)
         net.double()
         labels = torch.tensor([i * 7 % classes for i in range(count)])
         logits, rows = first_step(net, batch(0, count, side).double(), labels)

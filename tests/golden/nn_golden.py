@@ -1,15 +1,16 @@
 #!/usr/bin/env python3
 """Makes tests/golden/nn_layers.safetensors and nn_cnn.safetensors with PyTorch (1.13 was used):
 run `python3 tests/golden/nn_golden.py` in the repository. Inputs and weights come from a formula
-that tests/nn/formula.h repeats, so the files hold results only."""
+that tests/nn/support.h repeats, so the files hold results only."""
 import json
 import os
 import struct
 
 import numpy as np
 import torch
-import torch.nn as nn
 import torch.nn.functional as F
+
+from torch_nets import Cnn
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 torch.set_num_threads(1)
@@ -116,22 +117,6 @@ def layers():
             optimizer.step()
         out["optimizer." + name] = w.detach().numpy()
     save("nn_layers.safetensors", out)
-
-
-class Cnn(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.conv1, self.bn1 = nn.Conv2d(3, 32, 5), nn.BatchNorm2d(32)
-        self.conv2, self.bn2 = nn.Conv2d(32, 64, 5), nn.BatchNorm2d(64)
-        self.conv3, self.bn3 = nn.Conv2d(64, 96, 3), nn.BatchNorm2d(96)
-        self.fc1, self.fc2, self.fc3 = nn.Linear(2400, 128), nn.Linear(128, 128), nn.Linear(128, 10)
-
-    def forward(self, x):
-        x = F.max_pool2d(F.relu(self.bn1(self.conv1(x))), 2)
-        x = F.max_pool2d(F.relu(self.bn2(self.conv2(x))), 2)
-        x = F.max_pool2d(F.relu(self.bn3(self.conv3(x))), 2)
-        x = torch.flatten(x, 1)
-        return self.fc3(F.relu(self.fc2(F.relu(self.fc1(x)))))
 
 
 def cnn():

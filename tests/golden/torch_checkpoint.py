@@ -9,33 +9,15 @@ import sys
 import numpy as np
 import torch
 import torch.nn as nn
-import torch.nn.functional as F
 
 from nn_golden import formula
-
-
-class Cnn(nn.Module):
-    """The cnn of width 1/16, for 28 x 28 pixels and 3 classes."""
-
-    def __init__(self):
-        super().__init__()
-        self.conv1, self.bn1 = nn.Conv2d(3, 2, 5), nn.BatchNorm2d(2)
-        self.conv2, self.bn2 = nn.Conv2d(2, 4, 5), nn.BatchNorm2d(4)
-        self.conv3, self.bn3 = nn.Conv2d(4, 6, 3), nn.BatchNorm2d(6)
-        self.fc1, self.fc2, self.fc3 = nn.Linear(6, 128), nn.Linear(128, 128), nn.Linear(128, 3)
-
-    def forward(self, x):
-        x = F.max_pool2d(F.relu(self.bn1(self.conv1(x))), 2)
-        x = F.max_pool2d(F.relu(self.bn2(self.conv2(x))), 2)
-        x = F.max_pool2d(F.relu(self.bn3(self.conv3(x))), 2)
-        x = torch.flatten(x, 1)
-        return self.fc3(F.relu(self.fc2(F.relu(self.fc1(x)))))
+from torch_nets import Cnn
 
 
 def main(folder):
     torch.manual_seed(5)
     torch.set_num_threads(1)
-    net = Cnn()
+    net = Cnn(3, (2, 4, 6), 28)  # width 1/16
     optimizer = torch.optim.SGD([net.fc3.bias], 0.1, momentum=0.9)
     net.train()
     for _ in range(3):  # statistics of its own

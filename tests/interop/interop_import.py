@@ -2,7 +2,7 @@
 """torchvision's mobilenet_v2 from PyTorch into hearsay: interop_import.py INTEROP_MODEL HEARSAY.
 Its state_dict (1,000 classes, and other widths and strides) as .pth and as safetensors goes through `hearsay
 import`, and the logits must be PyTorch's to 1e-4. Debian's PyTorch has no torchvision: the module here has its
-names, shapes and order (tests/golden/mobilenet_v2_keys.txt). Exit status 77: skipped."""
+names, shapes and order (tests/golden/torch_nets.py, mobilenet_v2_keys.txt). Exit status 77: skipped."""
 import os
 import subprocess
 import sys
@@ -20,56 +20,18 @@ try:
 except ImportError:
     save_file = None
 
-KEYS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../golden/mobilenet_v2_keys.txt")
+GOLDEN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "../golden")
+sys.path.insert(0, GOLDEN)
+from torch_nets import MobileNetV2
+
+KEYS = os.path.join(GOLDEN, "mobilenet_v2_keys.txt")
 PICTURES = 4
 
 
-def divisible(value):
-    rounded = max(8, int(value + 4) // 8 * 8)
-    return rounded + 8 if rounded < 0.9 * value else rounded
-
-
-class ConvNorm(nn.Sequential):
-    def __init__(self, into, out, kernel=3, stride=1, groups=1):
-        super().__init__(nn.Conv2d(into, out, kernel, stride, (kernel - 1) // 2, groups=groups, bias=False),
-                         nn.BatchNorm2d(out), nn.ReLU6())
-
-
-class Residual(nn.Module):
-    def __init__(self, into, out, stride, expand):
-        super().__init__()
-        hidden = into * expand
-        self.add = stride == 1 and into == out
-        widen = [ConvNorm(into, hidden, 1)] if expand != 1 else []
-        self.conv = nn.Sequential(*widen, ConvNorm(hidden, hidden, 3, stride, hidden),
-                                  nn.Conv2d(hidden, out, 1, bias=False), nn.BatchNorm2d(out))
-
-    def forward(self, x):
-        return x + self.conv(x) if self.add else self.conv(x)
-
-
-class MobileNetV2(nn.Module):
-    def __init__(self, classes=1000, width=1.0, small=False):
-        super().__init__()
-        channels = divisible(32 * width)
-        last = divisible(1280 * max(1.0, width))
-        features = [ConvNorm(3, channels, 3, 1 if small else 2)]
-        for expand, out, blocks, stride in [(1, 16, 1, 1), (6, 24, 2, 1 if small else 2), (6, 32, 3, 2),
-                                            (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1)]:
-            for i in range(blocks):
-                features.append(Residual(channels, divisible(out * width), stride if i == 0 else 1, expand))
-                channels = divisible(out * width)
-        self.features = nn.Sequential(*features, ConvNorm(channels, last, 1))
-        self.classifier = nn.Sequential(nn.Dropout(0.2), nn.Linear(last, classes))
-
-    def forward(self, x):
-        return self.classifier(torch.flatten(nn.functional.adaptive_avg_pool2d(self.features(x), 1), 1))
-
-
-def trained(seed, side, **how):
+def trained(seed, side, *how):
     """Weights with statistics of their own: activations of the size that training leaves."""
     torch.manual_seed(seed)
-    net = MobileNetV2(**how)
+    net = MobileNetV2(*how)
     for module in net.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.weight, 0.5, 1.5)
@@ -124,7 +86,7 @@ def main():
     program, hearsay = sys.argv[1:]
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "file.pth")
-        net = trained(3, 64)
+        net = trained(3, 64, 1000)
         check_keys(net)
         torch.save(net.state_dict(), path)
         check(program, hearsay, folder, "1,000 classes, .pth", net, path, 224)
@@ -138,7 +100,7 @@ def main():
             print("SKIPPED in part: no Python package safetensors in .venv")
         path = os.path.join(folder, "small.pt")
         for width in (0.35, 1.4):
-            net = trained(4, 32, classes=7, width=width, small=True)
+            net = trained(4, 32, 7, width, "small")
             torch.save(net.state_dict(), path)
             check(program, hearsay, folder, f"width {width}, strides small", net, path, 32,
                   "--strides", "small")

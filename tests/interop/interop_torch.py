@@ -9,8 +9,6 @@ import tempfile
 try:
     import numpy as np
     import torch
-    import torch.nn as nn
-    import torch.nn.functional as F
     from safetensors.torch import load_file, save_file
     from safetensors import safe_open
 except ImportError as problem:
@@ -19,21 +17,8 @@ except ImportError as problem:
           "python3-torch python3-numpy)")
     sys.exit(77)
 
-
-class Cnn(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.conv1, self.bn1 = nn.Conv2d(3, 32, 5), nn.BatchNorm2d(32)
-        self.conv2, self.bn2 = nn.Conv2d(32, 64, 5), nn.BatchNorm2d(64)
-        self.conv3, self.bn3 = nn.Conv2d(64, 96, 3), nn.BatchNorm2d(96)
-        self.fc1, self.fc2, self.fc3 = nn.Linear(2400, 128), nn.Linear(128, 128), nn.Linear(128, 10)
-
-    def forward(self, x):
-        x = F.max_pool2d(F.relu(self.bn1(self.conv1(x))), 2)
-        x = F.max_pool2d(F.relu(self.bn2(self.conv2(x))), 2)
-        x = F.max_pool2d(F.relu(self.bn3(self.conv3(x))), 2)
-        x = torch.flatten(x, 1)
-        return self.fc3(F.relu(self.fc2(F.relu(self.fc1(x)))))
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../golden"))
+from torch_nets import Cnn
 
 
 def hearsay(program, command, path):

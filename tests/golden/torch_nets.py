@@ -1,7 +1,10 @@
-"""The networks of hearsay in PyTorch, for the comparisons in this folder.
+"""The networks of hearsay in PyTorch: what the golden files, tests/interop and bench/ measure
+hearsay by.
 
 Names, shapes and order of their state_dicts are those of hearsay's model files, so that either
-side loads what the other one saved. Runs on PyTorch 1.13 and on current ones.
+side loads what the other one saved; MobileNetV2's are torchvision's, which Debian's PyTorch lacks.
+Runs on PyTorch 1.13 and on current ones, in float32 and float64. Activations work in place: that
+gives the same bits and is PyTorch's quickest, which bench/ owes the rival.
 """
 import torch
 import torch.nn.functional as F
@@ -9,17 +12,16 @@ from torch import nn
 
 
 class Cnn(nn.Module):
-    """hearsay's `cnn` for 64x64 pictures: 434,602 trainable parameters with 10 classes."""
+    """hearsay's `cnn`: 434,602 trainable parameters with 10 classes and pictures of 64x64."""
 
-    def __init__(self, classes):
+    def __init__(self, classes=10, channels=(32, 64, 96), side=64):
         super().__init__()
-        self.conv1 = nn.Conv2d(3, 32, 5)
-        self.bn1 = nn.BatchNorm2d(32)
-        self.conv2 = nn.Conv2d(32, 64, 5)
-        self.bn2 = nn.BatchNorm2d(64)
-        self.conv3 = nn.Conv2d(64, 96, 3)
-        self.bn3 = nn.BatchNorm2d(96)
-        self.fc1 = nn.Linear(2400, 128)
+        a, b, c = channels
+        pixels = (((side - 4) // 2 - 4) // 2 - 2) // 2  # 64: 5, 28: 1
+        self.conv1, self.bn1 = nn.Conv2d(3, a, 5), nn.BatchNorm2d(a)
+        self.conv2, self.bn2 = nn.Conv2d(a, b, 5), nn.BatchNorm2d(b)
+        self.conv3, self.bn3 = nn.Conv2d(b, c, 3), nn.BatchNorm2d(c)
+        self.fc1 = nn.Linear(c * pixels * pixels, 128)
         self.fc2 = nn.Linear(128, 128)
         self.fc3 = nn.Linear(128, classes)
 
