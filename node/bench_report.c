@@ -6,6 +6,7 @@
 
 #include "base/cpu.h"
 #include "base/text.h"
+#include "node/json_print.h"
 
 /* How fast one way through a layer is, and how much of what is possible: the nearer of its two
  * ceilings, operations or bytes from memory. Above 1 when bytes come from a cache, or when an
@@ -181,7 +182,5 @@ void node_bench_print_json(const node_bench_report_t *r)
     json_decref(measured);
     if (o->layers)
         put_layers(root, r);
-    json_dumpf(root, stdout, JSON_REAL_PRECISION(9));
-    printf("\n");
-    json_decref(root);
+    node_json_print(root, JSON_REAL_PRECISION(9));
 }

@@ -7,9 +7,10 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "data/image.h"
+#include "nn/json_text.h"
 #include "node/commands.h"
 #include "node/interrupt.h"
-#include "node/json_text.h"
+#include "node/json_print.h"
 #include "node/setup.h"
 
 enum { MAKE_AT_ONCE = 64, MAKE_SIDE = 64, MAKE_SIDE_CIFAR = 32 };
@@ -105,14 +106,12 @@ static err_t info(const char *spec, bool as_json)
     if (as_json) {
         json_t *list = json_array();
         for (size_t c = 0; c < classes; c++)
-            json_array_append_new(list, json_pack("{s:o, s:I}", "name", node_json_text(names[c]),
+            json_array_append_new(list, json_pack("{s:o, s:I}", "name", nn_json_text(names[c]),
                                                   "samples", (json_int_t)counts[c]));
         json_t *root =
-            json_pack("{s:o, s:I, s:I, s:o}", "data", node_json_text(spec), "samples",
+            json_pack("{s:o, s:I, s:I, s:o}", "data", nn_json_text(spec), "samples",
                       (json_int_t)count, "train_samples", (json_int_t)train, "classes", list);
-        json_dumpf(root, stdout, 0);
-        printf("\n");
-        json_decref(root);
+        node_json_print(root, 0);
         goto out;
     }
     printf("%s: %zu pictures in %zu classes", spec, count, classes);
@@ -215,20 +214,18 @@ out:
 static err_t split_json(const node_setup_t *setup)
 {
     err_t err = ERR_OK;
-    json_t *classes = json_array(), *peers = json_array(), *test = NULL, *root = NULL;
+    json_t *classes = json_array(), *peers = json_array(), *test = NULL;
     for (size_t c = 0; c < setup->class_count; c++)
-        json_array_append_new(classes, node_json_text(setup->class_names[c]));
+        json_array_append_new(classes, nn_json_text(setup->class_names[c]));
     for (size_t p = 0; p < setup->config->peer_count; p++)
         TRY(add_peer(peers, setup, p));
     if (setup->source)
         TRY(names_of(&test, setup->source, &setup->split.test, setup->config->data.root));
     else
         test = json_array();
-    root = json_pack("{s:O, s:O, s:O}", "classes", classes, "test", test, "peers", peers);
-    json_dumpf(root, stdout, JSON_INDENT(1));
-    printf("\n");
+    node_json_print(json_pack("{s:O, s:O, s:O}", "classes", classes, "test", test, "peers", peers),
+                    JSON_INDENT(1));
 out:
-    json_decref(root);
     json_decref(classes);
     json_decref(peers);
     json_decref(test);

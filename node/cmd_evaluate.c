@@ -5,9 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "nn/json_text.h"
 #include "node/commands.h"
 #include "node/interrupt.h"
-#include "node/json_text.h"
+#include "node/json_print.h"
 #include "node/whole.h"
 #include "quant/quant.h"
 
@@ -96,20 +97,17 @@ static void print_json(const node_args_t *args, const nn_metrics_t *m, const nn_
             json_array_append_new(row, json_integer((json_int_t)m->confusion[c * m->classes + k]));
         json_array_append_new(confusion, row);
         class_name(name, meta, c);
-        json_array_append_new(
-            classes, json_pack("{s:o, s:I, s:o, s:o}", "name", node_json_text(name), "samples",
-                               (json_int_t)t.there, "recall", share(t.found, t.there), "precision",
-                               share(t.found, t.claimed)));
+        json_array_append_new(classes, json_pack("{s:o, s:I, s:o, s:o}", "name", nn_json_text(name),
+                                                 "samples", (json_int_t)t.there, "recall",
+                                                 share(t.found, t.there), "precision",
+                                                 share(t.found, t.claimed)));
     }
-    json_t *root = json_pack(
-        "{s:o, s:o, s:s, s:f, s:o, s:I, s:o, s:o}", "model", node_json_text(args->positional[0]),
-        "data", node_json_text(args->data), "precision", meta->precision, "accuracy", m->accuracy,
-        "loss", isfinite(m->loss) ? json_real(m->loss) : json_null(), "samples",
-        (json_int_t)m->samples, "classes", classes, "confusion", confusion);
-    CHECK(root);
-    json_dumpf(root, stdout, JSON_REAL_PRECISION(9));
-    printf("\n");
-    json_decref(root);
+    json_t *root = json_pack("{s:o, s:o, s:s, s:f, s:o, s:I, s:o, s:o}", "model",
+                             nn_json_text(args->positional[0]), "data", nn_json_text(args->data),
+                             "precision", meta->precision, "accuracy", m->accuracy, "loss",
+                             isfinite(m->loss) ? json_real(m->loss) : json_null(), "samples",
+                             (json_int_t)m->samples, "classes", classes, "confusion", confusion);
+    node_json_print(root, JSON_REAL_PRECISION(9));
 }
 
 int cmd_evaluate(const node_args_t *args)

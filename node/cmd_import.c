@@ -1,4 +1,4 @@
-/* hearsay import FILE MODEL: a PyTorch checkpoint, or safetensors from elsewhere, as a model file. */
+/* hearsay import FILE MODEL: a PyTorch checkpoint, or safetensors from elsewhere, as a model. */
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
@@ -7,8 +7,9 @@
 
 #include "base/text.h"
 #include "nn/import.h"
+#include "nn/json_text.h"
 #include "node/commands.h"
-#include "node/json_text.h"
+#include "node/json_print.h"
 
 enum { SEED = 1 }; /* when --seed is not given, as in a configuration */
 
@@ -138,8 +139,8 @@ static void print_text(const import_t *import, const node_args_t *args)
     if (*nn_tensor_file_prefix(file))
         printf(", \"%s\" taken off every name", nn_tensor_file_prefix(file));
     printf("\nnormalisation: mean %g %g %g, std %g %g %g\n", (double)norm->mean[0],
-           (double)norm->mean[1], (double)norm->mean[2], (double)norm->std[0],
-           (double)norm->std[1], (double)norm->std[2]);
+           (double)norm->mean[1], (double)norm->mean[2], (double)norm->std[0], (double)norm->std[1],
+           (double)norm->std[2]);
     if (report->counters_missing)
         printf("counters: %zu num_batches_tracked are not in the file and become 0\n",
                report->counters_missing);
@@ -159,18 +160,15 @@ static void print_json(const import_t *import, const node_args_t *args)
     hash_hex(hex, &hash);
     json_t *root = json_pack(
         "{s:o, s:o, s:s, s:s, s:s, s:s, s:s, s:f, s:s, s:I, s:I, s:I, s:b, s:I, s:I}", "file",
-        node_json_text(args->positional[0]), "model", node_json_text(args->positional[1]),
-        "format", nn_tensor_file_format(file), "sha256", hex, "wrapper",
-        nn_tensor_file_wrapper(file), "prefix", nn_tensor_file_prefix(file), "architecture",
-        arch->name, "width", arch->width, "strides", arch->strides, "input",
-        (json_int_t)arch->input, "classes", (json_int_t)arch->classes, "parameters",
-        (json_int_t)import->net->trainable_count, "head_replaced", import->report.head_drawn,
-        "file_classes", (json_int_t)import->report.file_classes, "counters_missing",
+        nn_json_text(args->positional[0]), "model", nn_json_text(args->positional[1]), "format",
+        nn_tensor_file_format(file), "sha256", hex, "wrapper", nn_tensor_file_wrapper(file),
+        "prefix", nn_tensor_file_prefix(file), "architecture", arch->name, "width", arch->width,
+        "strides", arch->strides, "input", (json_int_t)arch->input, "classes",
+        (json_int_t)arch->classes, "parameters", (json_int_t)import->net->trainable_count,
+        "head_replaced", import->report.head_drawn, "file_classes",
+        (json_int_t)import->report.file_classes, "counters_missing",
         (json_int_t)import->report.counters_missing);
-    CHECK(root);
-    json_dumpf(root, stdout, JSON_REAL_PRECISION(9));
-    printf("\n");
-    json_decref(root);
+    node_json_print(root, JSON_REAL_PRECISION(9));
 }
 
 int cmd_import(const node_args_t *args)

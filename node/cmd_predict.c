@@ -4,8 +4,9 @@
 #include <stdlib.h>
 
 #include "nn/infer.h"
+#include "nn/json_text.h"
 #include "node/commands.h"
-#include "node/json_text.h"
+#include "node/json_print.h"
 #include "quant/quant.h"
 
 enum { SHOWN = 3 }; /* classes a line */
@@ -95,11 +96,11 @@ static json_t *as_json(const predictor_t *predictor, const char *path)
     for (size_t k = 0; k < meta->arch.classes; k++) {
         size_t c = predictor->order[k];
         json_array_append_new(classes, json_pack("{s:o, s:f}", "name",
-                                                 node_json_text(class_name(number, meta, c)),
+                                                 nn_json_text(class_name(number, meta, c)),
                                                  "probability", (double)predictor->p[c]));
     }
-    return json_pack("{s:o, s:o, s:o}", "file", node_json_text(path), "class",
-                     node_json_text(class_name(number, meta, predictor->order[0])), "classes",
+    return json_pack("{s:o, s:o, s:o}", "file", nn_json_text(path), "class",
+                     nn_json_text(class_name(number, meta, predictor->order[0])), "classes",
                      classes);
 }
 
@@ -118,10 +119,8 @@ int cmd_predict(const node_args_t *args)
         else
             print_line(&predictor, path);
     }
-    if (args->json && predictor.runner) {
-        json_dumpf(list, stdout, JSON_REAL_PRECISION(6));
-        printf("\n");
-    }
+    if (args->json && predictor.runner)
+        node_json_print(json_incref(list), JSON_REAL_PRECISION(6));
     json_decref(list);
     close_model(&predictor);
     return status;

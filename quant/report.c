@@ -11,6 +11,7 @@
 #include "base/cpu.h"
 #include "base/file.h"
 #include "base/text.h"
+#include "nn/json_text.h"
 #include "quant/precision.h"
 
 static json_t *number(double value)
@@ -23,26 +24,13 @@ static json_t *known(double value)
     return value < 0 ? json_null() : number(value);
 }
 
-/* Paths and data names may hold any byte; JSON must not. */
-static json_t *text(const char *bytes)
-{
-    json_t *json = json_string(bytes);
-    if (json)
-        return json;
-    char *shown = xcalloc(strlen(bytes) + 1, 1);
-    text_printable(shown, strlen(bytes) + 1, bytes, strlen(bytes));
-    json = json_string(shown);
-    free(shown);
-    return json;
-}
-
 static json_t *result_json(const quant_result_t *r)
 {
     json_t *communication = json_pack("{s:o, s:o, s:s}", "bytes_run", known(r->bytes_run),
                                       "cost_run", known(r->cost_run), "basis",
                                       r->precision == QUANT_FP32 ? "measured" : "projected");
     return json_pack("{s:s, s:o, s:I, s:o, s:o, s:o, s:o, s:s, s:o}", "precision",
-                     quant_precision_name(r->precision), "file", text(r->file), "bytes",
+                     quant_precision_name(r->precision), "file", nn_json_text(r->file), "bytes",
                      (json_int_t)r->bytes, "accuracy", number(r->accuracy), "loss", number(r->loss),
                      "drop_points", number(r->drop_points), "compression", number(r->compression),
                      "computes", quant_precision_computes(r->precision), "communication",
@@ -57,10 +45,10 @@ err_t quant_comparison_write(const quant_comparison_t *c, const char *folder)
     for (size_t i = 0; i < c->count; i++)
         json_array_append_new(results, result_json(&c->results[i]));
     json_t *root =
-        json_pack("{s:o, s:o, s:I, s:i, s:s, s:s, s:o, s:o}", "model", text(c->model), "data",
-                  text(c->data), "samples", (json_int_t)c->samples, "threads", c->threads, "cpu",
-                  cpu_model_name(), "cpu_level", cpu_level_name(cpu_level()), "cost_per_mb",
-                  number(c->cost_per_mb), "results", results);
+        json_pack("{s:o, s:o, s:I, s:i, s:s, s:s, s:o, s:o}", "model", nn_json_text(c->model),
+                  "data", nn_json_text(c->data), "samples", (json_int_t)c->samples, "threads",
+                  c->threads, "cpu", cpu_model_name(), "cpu_level", cpu_level_name(cpu_level()),
+                  "cost_per_mb", number(c->cost_per_mb), "results", results);
     CHECK(root);
     json = json_dumps(root, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
     json_decref(root);

@@ -1,4 +1,4 @@
-#include "node/json_text.h"
+#include "nn/json_text.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -6,7 +6,7 @@
 #include "base/err.h"
 #include "base/text.h"
 
-json_t *node_json_text(const char *text)
+json_t *nn_json_text(const char *text)
 {
     json_t *json = json_string(text);
     if (json)
