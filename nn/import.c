@@ -1,19 +1,9 @@
 #include "nn/import.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/text.h"
-
-/* "[64, 32, 5, 5]" */
-static void shape_text(char out[160], const size_t *shape, size_t rank)
-{
-    size_t at = (size_t)snprintf(out, 160, "[");
-    for (size_t i = 0; i < rank && at < 130; i++)
-        at += (size_t)snprintf(out + at, 160 - at, "%s%zu", i ? ", " : "", shape[i]);
-    snprintf(out + at, 160 - at, "]");
-}
 
 static bool same_shape(const nn_tensor_info_t *t, const nn_entry_t *e)
 {
@@ -97,9 +87,9 @@ static void check_entry(problems_t *problems, nn_import_report_t *report,
     } else if (!t) {
         PROBLEM(problems, "tensor \"%s\" is missing", e->name);
     } else if (!same_shape(t, e)) {
-        char found[160], expected[160];
-        shape_text(found, t->shape, t->rank);
-        shape_text(expected, e->shape, e->rank);
+        char found[SAFETENSORS_SHAPE_TEXT], expected[SAFETENSORS_SHAPE_TEXT];
+        safetensors_shape_text(found, t->shape, t->rank);
+        safetensors_shape_text(expected, e->shape, e->rank);
         PROBLEM(problems, "tensor \"%s\" has shape %s, expected %s", e->name, found, expected);
     }
 }
@@ -137,20 +127,11 @@ static err_t read_entry(nn_state_t *state, nn_tensor_file_t *file, const nn_entr
     if (e->kind == NN_KIND_COUNTER) {
         int64_t *counter = state->counters + e->offset;
         TRY(nn_tensor_file_integer(counter, file, t));
-        if (*counter < 0)
-            FAIL(ERR_FORMAT, "%s: tensor \"%s\" is %lld, expected 0 or more", path, e->name,
-                 (long long)*counter);
-        return ERR_OK;
-    }
-    float *values = state->values + e->offset;
-    TRY(nn_tensor_file_floats(values, file, t));
-    for (size_t i = 0; i < e->count; i++) {
-        if (!isfinite(values[i]))
-            FAIL(ERR_FORMAT, "%s: tensor \"%s\" element %zu is %s: the model is of no use", path,
-                 e->name, i, isnan(values[i]) ? "NaN" : "infinite");
-        if (e->kind == NN_KIND_RUNNING_VAR && values[i] < 0)
-            FAIL(ERR_FORMAT, "%s: tensor \"%s\" element %zu is %g: a variance is 0 or more", path,
-                 e->name, i, (double)values[i]);
+        TRY(nn_model_check_counter(path, e->name, *counter));
+    } else {
+        float *values = state->values + e->offset;
+        TRY(nn_tensor_file_floats(values, file, t));
+        TRY(nn_model_check_values(path, e->name, e->kind, values, e->count));
     }
 out:
     return err;

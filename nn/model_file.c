@@ -1,7 +1,6 @@
 #include "nn/model_file.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "base/text.h"
@@ -25,49 +24,43 @@ out:
     return err;
 }
 
-/* "[64, 32, 5, 5]" */
-static void shape_text(char out[128], const size_t *shape, size_t rank)
+err_t nn_model_check_values(const char *path, const char *name, nn_kind_t kind, const float *values,
+                            size_t count)
 {
-    size_t at = (size_t)snprintf(out, 128, "[");
-    for (size_t i = 0; i < rank && at < 100; i++)
-        at += (size_t)snprintf(out + at, 128 - at, "%s%zu", i ? ", " : "", shape[i]);
-    snprintf(out + at, 128 - at, "]");
+    err_t err = ERR_OK;
+    for (size_t i = 0; i < count; i++) {
+        if (!isfinite(values[i]))
+            FAIL(ERR_FORMAT, "%s: tensor \"%s\" element %zu is %s: the model is of no use", path,
+                 name, i, isnan(values[i]) ? "NaN" : "infinite");
+        if (kind == NN_KIND_RUNNING_VAR && values[i] < 0)
+            FAIL(ERR_FORMAT, "%s: tensor \"%s\" element %zu is %g: a variance is 0 or more", path,
+                 name, i, (double)values[i]);
+    }
+out:
+    return err;
+}
+
+err_t nn_model_check_counter(const char *path, const char *name, int64_t counter)
+{
+    err_t err = ERR_OK;
+    if (counter < 0)
+        FAIL(ERR_FORMAT, "%s: tensor \"%s\" is %lld, expected 0 or more", path, name,
+             (long long)counter);
+out:
+    return err;
 }
 
 static err_t check_entry(const safetensors_t *file, const nn_entry_t *e)
 {
     err_t err = ERR_OK;
     const char *path = safetensors_path(file);
-    const safetensors_tensor_t *t = safetensors_find(file, e->name);
-    if (!t)
-        FAIL(ERR_FORMAT, "%s: tensor \"%s\" is missing", path, e->name);
-    safetensors_dtype_t dtype = e->kind == NN_KIND_COUNTER ? ST_I64 : ST_F32;
-    if (t->dtype != dtype)
-        FAIL(ERR_FORMAT, "%s: tensor \"%s\" is %s, expected %s", path, e->name,
-             safetensors_dtype_name(t->dtype), safetensors_dtype_name(dtype));
-    if (t->rank != e->rank || memcmp(t->shape, e->shape, e->rank * sizeof *e->shape) != 0) {
-        char found[128], expected[128];
-        shape_text(found, t->shape, t->rank);
-        shape_text(expected, e->shape, e->rank);
-        FAIL(ERR_FORMAT, "%s: tensor \"%s\" has shape %s, expected %s", path, e->name, found,
-             expected);
-    }
-    if (dtype == ST_I64) {
-        int64_t counter = *(const int64_t *)t->data;
-        if (counter < 0)
-            FAIL(ERR_FORMAT, "%s: tensor \"%s\" is %lld, expected 0 or more", path, e->name,
-                 (long long)counter);
-        return ERR_OK;
-    }
-    const float *values = t->data;
-    for (size_t i = 0; i < e->count; i++) {
-        if (!isfinite(values[i]))
-            FAIL(ERR_FORMAT, "%s: tensor \"%s\" element %zu is %s: the model is of no use", path,
-                 e->name, i, isnan(values[i]) ? "NaN" : "infinite");
-        if (e->kind == NN_KIND_RUNNING_VAR && values[i] < 0)
-            FAIL(ERR_FORMAT, "%s: tensor \"%s\" element %zu is %g: a variance is 0 or more", path,
-                 e->name, i, (double)values[i]);
-    }
+    const safetensors_tensor_t *t = NULL;
+    bool counter = e->kind == NN_KIND_COUNTER;
+    TRY(safetensors_expect(&t, file, e->name, counter ? ST_I64 : ST_F32, e->shape, e->rank));
+    if (counter)
+        TRY(nn_model_check_counter(path, e->name, *(const int64_t *)t->data));
+    else
+        TRY(nn_model_check_values(path, e->name, e->kind, t->data, e->count));
 out:
     return err;
 }

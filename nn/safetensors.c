@@ -4,6 +4,7 @@
 
 #include <inttypes.h>
 #include <jansson.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -328,6 +329,39 @@ const safetensors_tensor_t *safetensors_find(const safetensors_t *file, const ch
         if (!strcmp(file->tensors[i].public.name, name))
             return &file->tensors[i].public;
     return NULL;
+}
+
+void safetensors_shape_text(char out[SAFETENSORS_SHAPE_TEXT], const size_t *shape, size_t rank)
+{
+    const size_t size = SAFETENSORS_SHAPE_TEXT; /* 8 numbers of 20 digits */
+    size_t at = (size_t)snprintf(out, size, "[");
+    CHECK(rank <= SAFETENSORS_RANK_MAX);
+    for (size_t i = 0; i < rank; i++)
+        at += (size_t)snprintf(out + at, size - at, "%s%zu", i ? ", " : "", shape[i]);
+    snprintf(out + at, size - at, "]");
+}
+
+err_t safetensors_expect(const safetensors_tensor_t **tensor, const safetensors_t *file,
+                         const char *name, safetensors_dtype_t dtype, const size_t *shape,
+                         size_t rank)
+{
+    err_t err = ERR_OK;
+    const safetensors_tensor_t *t = safetensors_find(file, name);
+    if (!t)
+        FAIL(ERR_FORMAT, "%s: tensor \"%s\" is missing", file->path, name);
+    if (t->dtype != dtype)
+        FAIL(ERR_FORMAT, "%s: tensor \"%s\" is %s, expected %s", file->path, name,
+             safetensors_dtype_name(t->dtype), safetensors_dtype_name(dtype));
+    if (t->rank != rank || memcmp(t->shape, shape, rank * sizeof *shape) != 0) {
+        char found[SAFETENSORS_SHAPE_TEXT], expected[SAFETENSORS_SHAPE_TEXT];
+        safetensors_shape_text(found, t->shape, t->rank);
+        safetensors_shape_text(expected, shape, rank);
+        FAIL(ERR_FORMAT, "%s: tensor \"%s\" has shape %s, expected %s", file->path, name, found,
+             expected);
+    }
+    *tensor = t;
+out:
+    return err;
 }
 
 const char *safetensors_metadata(const safetensors_t *file, const char *key)

@@ -10,7 +10,7 @@
 #include "base/err.h"
 
 typedef enum { ST_F32, ST_F16, ST_F64, ST_I64, ST_I32, ST_I8, ST_U8, ST_U64 } safetensors_dtype_t;
-enum { SAFETENSORS_RANK_MAX = 8, SAFETENSORS_NAME_MAX = 256 };
+enum { SAFETENSORS_RANK_MAX = 8, SAFETENSORS_NAME_MAX = 256, SAFETENSORS_SHAPE_TEXT = 192 };
 
 typedef struct {
     const char *name;
@@ -32,6 +32,13 @@ size_t safetensors_count(const safetensors_t *file);
 const safetensors_tensor_t *safetensors_at(const safetensors_t *file, size_t i);
 /* NULL when there is none of that name. */
 const safetensors_tensor_t *safetensors_find(const safetensors_t *file, const char *name);
+/* The tensor of that name. ERR_FORMAT: it is missing, or of another dtype or shape; the message
+ * names the file, the tensor, what was found and what was expected. */
+err_t safetensors_expect(const safetensors_tensor_t **tensor, const safetensors_t *file,
+                         const char *name, safetensors_dtype_t dtype, const size_t *shape,
+                         size_t rank);
+/* "[64, 32, 5, 5]"; rank at most SAFETENSORS_RANK_MAX. */
+void safetensors_shape_text(char out[SAFETENSORS_SHAPE_TEXT], const size_t *shape, size_t rank);
 /* Value of a __metadata__ key, NULL when there is none. */
 const char *safetensors_metadata(const safetensors_t *file, const char *key);
 

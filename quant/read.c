@@ -1,55 +1,12 @@
 #include "quant/read.h"
 
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/text.h"
+#include "nn/model_file.h"
 #include "quant/half.h"
 #include "quant/precision.h"
-
-/* "[64, 32, 5, 5]" */
-static void shape_text(char out[192], const size_t *shape, size_t rank)
-{
-    size_t at = (size_t)snprintf(out, 192, "[");
-    for (size_t i = 0; i < rank; i++)
-        at += (size_t)snprintf(out + at, 192 - at, "%s%zu", i ? ", " : "", shape[i]);
-    snprintf(out + at, 192 - at, "]");
-}
-
-/* The tensor of that name, with that dtype and shape. */
-static err_t find(const safetensors_tensor_t **found, const safetensors_t *file, const char *name,
-                  safetensors_dtype_t dtype, const size_t *shape, size_t rank)
-{
-    err_t err = ERR_OK;
-    const char *path = safetensors_path(file);
-    const safetensors_tensor_t *t = safetensors_find(file, name);
-    if (!t)
-        FAIL(ERR_FORMAT, "%s: tensor \"%s\" is missing", path, name);
-    if (t->dtype != dtype)
-        FAIL(ERR_FORMAT, "%s: tensor \"%s\" is %s, expected %s", path, name,
-             safetensors_dtype_name(t->dtype), safetensors_dtype_name(dtype));
-    if (t->rank != rank || memcmp(t->shape, shape, rank * sizeof *shape) != 0) {
-        char is[192], expected[192];
-        shape_text(is, t->shape, t->rank);
-        shape_text(expected, shape, rank);
-        FAIL(ERR_FORMAT, "%s: tensor \"%s\" has shape %s, expected %s", path, name, is, expected);
-    }
-    *found = t;
-out:
-    return err;
-}
-
-static err_t check_finite(const safetensors_t *file, const char *name, const float *x, size_t n)
-{
-    err_t err = ERR_OK;
-    for (size_t i = 0; i < n; i++)
-        if (!isfinite(x[i]))
-            FAIL(ERR_FORMAT, "%s: tensor \"%s\" element %zu is %s: the model is of no use",
-                 safetensors_path(file), name, i, isnan(x[i]) ? "NaN" : "infinite");
-out:
-    return err;
-}
 
 static void scale_name(char out[NN_NAME_MAX + 8], const nn_entry_t *e)
 {
@@ -65,10 +22,11 @@ static err_t check_entry(const safetensors_t *file, const nn_entry_t *e,
     char name[NN_NAME_MAX + 8];
     if (precision == QUANT_INT8 && e->kind == NN_KIND_WEIGHT) {
         scale_name(name, e);
-        TRY(find(&t, file, e->name, ST_I8, e->shape, e->rank));
-        TRY(find(&t, file, name, ST_F32, e->shape, 1));
+        TRY(safetensors_expect(&t, file, e->name, ST_I8, e->shape, e->rank));
+        TRY(safetensors_expect(&t, file, name, ST_F32, e->shape, 1));
     } else {
-        TRY(find(&t, file, e->name, precision == QUANT_FP16 ? ST_F16 : ST_F32, e->shape, e->rank));
+        TRY(safetensors_expect(&t, file, e->name, precision == QUANT_FP16 ? ST_F16 : ST_F32,
+                               e->shape, e->rank));
     }
 out:
     return err;
@@ -84,7 +42,7 @@ static err_t read_int8(float *values, const safetensors_t *file, const nn_entry_
     const int8_t *q = safetensors_find(file, e->name)->data;
     const float *scale = safetensors_find(file, name)->data;
     size_t outputs = e->shape[0], inputs = e->count / outputs;
-    TRY(check_finite(file, name, scale, outputs));
+    TRY(nn_model_check_values(path, name, e->kind, scale, outputs));
     for (size_t o = 0; o < outputs; o++)
         if (!(scale[o] > 0))
             FAIL(ERR_FORMAT, "%s: tensor \"%s\" element %zu is %g: a scale is above 0", path, name,
@@ -95,7 +53,7 @@ static err_t read_int8(float *values, const safetensors_t *file, const nn_entry_
                  e->name, i, q[i], QUANT_INT8_MAX, QUANT_INT8_MAX);
         values[i] = (float)q[i] * scale[i / inputs];
     }
-    TRY(check_finite(file, e->name, values, e->count));
+    TRY(nn_model_check_values(path, e->name, e->kind, values, e->count));
 out:
     return err;
 }
@@ -111,7 +69,7 @@ static err_t read_entry(float *values, const safetensors_t *file, const nn_entry
         quant_half()->widen(values, t->data, e->count);
     else
         memcpy(values, t->data, t->size_bytes);
-    TRY(check_finite(file, e->name, values, e->count));
+    TRY(nn_model_check_values(safetensors_path(file), e->name, e->kind, values, e->count));
 out:
     return err;
 }
