@@ -16,14 +16,7 @@ void nn_dense_forward(float *y, const float *x, const float *w, const float *b, 
 void nn_dense_backward_input(float *dx, const float *dy, const float *w, size_t N, size_t I,
                              size_t O, const nn_kernels_t *k)
 {
-    nn_product_t product = {.rows = N,
-                            .cols = I,
-                            .outer = 1,
-                            .inner = O,
-                            .a_row = O,
-                            .a_inner = 1,
-                            .b_inner = I,
-                            .c_row = I};
+    nn_product_t product = nn_product_dense(N, O, I);
     k->product(dx, dy, w, NULL, false, &product);
 }
 

@@ -26,6 +26,28 @@ void nn_conv2d_pack(float *packed, float *turned, const float *w, const nn_conv2
 /* The gradient's way back to OIHW. */
 void nn_conv2d_unpack(float *w, const float *packed, const nn_conv2d_t *d);
 
+/* Products of dense matrices, for nn_kernels_t's product: c (rows,cols) = a b with b (inner,cols)
+ * and a (rows,inner), or, transposed, a (inner,rows). */
+static inline nn_product_t nn_product_dense(size_t rows, size_t inner, size_t cols)
+{
+    return (nn_product_t){.rows = rows,
+                          .cols = cols,
+                          .outer = 1,
+                          .inner = inner,
+                          .a_row = inner,
+                          .a_inner = 1,
+                          .b_inner = cols,
+                          .c_row = cols};
+}
+
+static inline nn_product_t nn_product_transposed(size_t rows, size_t inner, size_t cols)
+{
+    nn_product_t product = nn_product_dense(rows, inner, cols);
+    product.a_row = 1;
+    product.a_inner = rows;
+    return product;
+}
+
 /* n pictures.
  *   out y (n,P,Q,O)  overwritten
  *   in  x (n,H,W,C), packed, b (O) or NULL

@@ -180,14 +180,7 @@ void nn_conv2d_forward(float *y, const float *x, const float *packed, const floa
         return;
     }
     if (is_pointwise(d)) {
-        nn_product_t product = {.rows = n * d->P * d->Q,
-                                .cols = d->O,
-                                .outer = 1,
-                                .inner = d->C,
-                                .a_row = d->C,
-                                .a_inner = 1,
-                                .b_inner = d->O,
-                                .c_row = d->O};
+        nn_product_t product = nn_product_dense(n * d->P * d->Q, d->C, d->O);
         k->product(y, x, packed, b, false, &product);
         return;
     }
@@ -258,22 +251,8 @@ static void pointwise_backward(float *dx, float *dpacked, const float *x, const 
                                const float *turned, const nn_conv2d_t *d, size_t n,
                                const nn_kernels_t *k)
 {
-    nn_product_t weight = {.rows = d->C,
-                           .cols = d->O,
-                           .outer = 1,
-                           .inner = n * d->P * d->Q,
-                           .a_row = 1,
-                           .a_inner = d->C,
-                           .b_inner = d->O,
-                           .c_row = d->O};
-    nn_product_t input = {.rows = n * d->P * d->Q,
-                          .cols = d->C,
-                          .outer = 1,
-                          .inner = d->O,
-                          .a_row = d->O,
-                          .a_inner = 1,
-                          .b_inner = d->C,
-                          .c_row = d->C};
+    nn_product_t weight = nn_product_transposed(d->C, n * d->P * d->Q, d->O);
+    nn_product_t input = nn_product_dense(n * d->P * d->Q, d->O, d->C);
     k->product(dpacked, x, dy, NULL, true, &weight);
     if (dx)
         k->product(dx, dy, turned, NULL, false, &input);

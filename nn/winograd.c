@@ -167,14 +167,7 @@ static void forward_slice(float *y, const float *x, const float *packed, const f
     const nn_winograd_t *p = &s->p;
     const size_t tiles = (p->end - p->first) * p->across;
     float *v = scratch, *m = v + s->points, *columns = m + s->points_o;
-    nn_product_t product = {.rows = n * tiles,
-                            .cols = d->O,
-                            .outer = 1,
-                            .inner = d->C,
-                            .a_row = d->C,
-                            .a_inner = 1,
-                            .b_inner = d->O,
-                            .c_row = d->O};
+    nn_product_t product = nn_product_dense(n * tiles, d->C, d->O);
     for (size_t i = 0; i < n; i++)
         k->winograd_input(v + i * tiles * d->C, x + i * d->H * d->W * d->C, columns, p);
     products(m, p->plane_o, v, p->plane_c, packed, d->C * d->O, false, &product, k);
@@ -201,22 +194,8 @@ static void backward_slice(float *dx, float *dpacked, const float *x, const floa
     const nn_winograd_t *p = &s->p;
     const size_t tiles = (p->end - p->first) * p->across, in = d->H * d->W * d->C;
     float *v = scratch, *dm = v + s->points, *columns = dm + s->points_o;
-    nn_product_t weight = {.rows = d->C,
-                           .cols = d->O,
-                           .outer = 1,
-                           .inner = n * tiles,
-                           .a_row = 1,
-                           .a_inner = d->C,
-                           .b_inner = d->O,
-                           .c_row = d->O};
-    nn_product_t input = {.rows = n * tiles,
-                          .cols = d->C,
-                          .outer = 1,
-                          .inner = d->O,
-                          .a_row = d->O,
-                          .a_inner = 1,
-                          .b_inner = d->C,
-                          .c_row = d->C};
+    nn_product_t weight = nn_product_transposed(d->C, n * tiles, d->O);
+    nn_product_t input = nn_product_dense(n * tiles, d->O, d->C);
     for (size_t i = 0; i < n; i++) {
         k->winograd_input(v + i * tiles * d->C, x + i * in, columns, p);
         k->winograd_output_back(dm + i * tiles * d->O, dy + i * d->P * d->Q * d->O, p);
@@ -240,7 +219,7 @@ void nn_winograd_backward(float *dx, float *dpacked, const float *x, const float
     for (size_t i = 0; i < n; i += s.pictures) {
         size_t count = n - i < s.pictures ? n - i : s.pictures;
         for (s.p.end = 0; next_rows(&s.p, &s, d);)
-            backward_slice(dx ? dx + i * in : NULL, dpacked, x + i * in, dy + i * d->P * d->Q * d->O,
-                           turned, d, count, &s, scratch, k);
+            backward_slice(dx ? dx + i * in : NULL, dpacked, x + i * in,
+                           dy + i * d->P * d->Q * d->O, turned, d, count, &s, scratch, k);
     }
 }
