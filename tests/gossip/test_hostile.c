@@ -307,18 +307,26 @@ static void a_federation_of_another_kind_is_noted_once(void **state)
     frames_free(&f);
 }
 
+/* An announcement, a chunk and an ask, packed; the caller frees each. */
+static void good_frames(uint8_t *good[3], size_t sizes[3], frames_t *f)
+{
+    wire_announce_t said = frames_announce(f);
+    wire_chunk_t chunk = frames_chunk(f);
+    wire_ask_t ask = frames_ask(f);
+    good[0] = wire_pack_announce(&sizes[0], &said);
+    good[1] = wire_pack_chunk(&sizes[1], &chunk);
+    good[2] = wire_pack_ask(&sizes[2], &ask);
+}
+
 /* 100,000 frames: random bytes, and good frames with some bytes changed, cut or lengthened. */
 static void random_and_mutated_bytes_change_nothing_but_counters(void **state)
 {
     (void)state;
     frames_t f;
     frames_init(&f);
-    wire_announce_t said = frames_announce(&f);
-    wire_chunk_t chunk = frames_chunk(&f);
-    wire_ask_t ask = frames_ask(&f);
     size_t sizes[3];
-    uint8_t *good[3] = {wire_pack_announce(&sizes[0], &said), wire_pack_chunk(&sizes[1], &chunk),
-                        wire_pack_ask(&sizes[2], &ask)};
+    uint8_t *good[3];
+    good_frames(good, sizes, &f);
     rng_t rng = test_rng(11);
     hash_t before = gossip_state_digest(f.g);
     static uint8_t bytes[4096];
@@ -357,12 +365,9 @@ static void sealed_garbage_is_survived(void **state)
     (void)state;
     frames_t f;
     frames_init(&f);
-    wire_announce_t said = frames_announce(&f);
-    wire_chunk_t chunk = frames_chunk(&f);
-    wire_ask_t ask = frames_ask(&f);
     size_t sizes[3];
-    uint8_t *good[3] = {wire_pack_announce(&sizes[0], &said), wire_pack_chunk(&sizes[1], &chunk),
-                        wire_pack_ask(&sizes[2], &ask)};
+    uint8_t *good[3];
+    good_frames(good, sizes, &f);
     rng_t rng = test_rng(12);
     static uint8_t bytes[4096];
     for (int i = 0; i < 50000; i++) {
