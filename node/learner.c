@@ -8,59 +8,13 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
-#include "gossip/mix.h"
 #include "nn/head.h"
-#include "nn/infer.h"
 #include "nn/model_file.h"
 #include "node/checkpoint.h"
-#include "node/metrics.h"
-#include "node/statistics.h"
+#include "node/learner_train.h"
 
 /* Stands for the estimation of statistics where batches have an epoch's number. */
 static const uint64_t ESTIMATION_EPOCH = UINT64_MAX;
-
-struct node_learner_s {
-    node_setup_t *setup;         /* not owned */
-    const node_config_t *config; /* setup->config */
-    size_t peer;                 /* index */
-    const char *name;            /* of the peer */
-    char *run;                   /* run folder, owned */
-    node_world_t world;
-    const volatile bool *interrupted;
-
-    node_data_t data;
-    nn_state_t state; /* in training, then the consensus */
-    float *mixed;     /* (floats) newest mixed model: what an interrupted peer saves */
-    uint32_t mixed_round;
-    nn_trainer_t *trainer;
-    nn_infer_t *infer;
-    node_metrics_t *metrics;
-    node_statistics_t statistics; /* of the adopted weights */
-
-    uint32_t *order; /* (train.count) of the epoch */
-    float *batch;    /* (train.batch, H, W, 3) */
-    int32_t *labels; /* (train.batch) */
-
-    node_metrics_row_t row; /* of the round in work */
-    node_progress_t progress;
-    node_summary_t summary;
-    uint32_t first_round;
-    node_ledger_t earlier;     /* what earlier starts of this run have cost */
-    double started_s, given_s; /* when the run began; when the last MODEL was given */
-    bool merged;               /* this peer made the consensus */
-};
-
-static void show(node_learner_t *l, const char *phase)
-{
-    l->progress.phase = phase;
-    if (l->world.progress)
-        l->world.progress(l->world.user, &l->progress);
-}
-
-static err_t interrupted(void)
-{
-    return err_set(ERR_REFUSED, "interrupted");
-}
 
 /* A file of this peer that is true no longer. */
 static void remove_file(const node_learner_t *l, const char *file)
@@ -152,7 +106,7 @@ err_t node_learner_new(node_learner_t **learner, node_setup_t *setup, size_t pee
                                   .local_test_accuracy = NAN,
                                   .local_test_loss = NAN,
                                   .distance = NAN};
-    show(l, "loading");
+    node_learner_show(l, "loading");
     remove_file(l, "summary.json"); /* of an earlier start: its end is not this one's */
     TRY(node_data_load(&l->data, setup, peer));
     TRY(make_buffers(l));
@@ -216,102 +170,6 @@ static void keep_features(const node_learner_t *l, float *values)
     }
 }
 
-/* Steps of an epoch: a last batch of one picture has no variance to normalise by and is left out. */
-static size_t epoch_steps(const node_learner_t *l)
-{
-    size_t count = l->data.train.count, batch = l->config->train.batch;
-    size_t steps = (count + batch - 1) / batch;
-    return steps > 1 && count % batch == 1 ? steps - 1 : steps;
-}
-
-static void set_rate(node_learner_t *l, uint64_t epoch, size_t step, size_t steps)
-{
-    const node_config_t *config = l->config;
-    uint64_t epochs = (uint64_t)config->rounds * config->train.local_epochs;
-    double lr = nn_schedule_lr(&config->train.schedule, epoch, epochs, step, steps);
-    nn_trainer_set_lr(l->trainer, (float)lr);
-}
-
-/* One pass over the training part; adds to the sums of the round. */
-static err_t train_epoch(node_learner_t *l, uint64_t epoch, double share_done, double *loss_sum,
-                         size_t *correct_sum, size_t *seen)
-{
-    const node_config_t *config = l->config;
-    const data_set_t *set = &l->data.train;
-    rng_t augment, dropout;
-    rng_init(&augment, config->seed, RNG_STREAM_AUGMENT, l->peer, epoch);
-    rng_init(&dropout, config->seed, RNG_STREAM_DROPOUT, l->peer, epoch);
-    data_epoch_order(l->order, set->count, config->seed, l->peer, epoch);
-    const size_t steps = epoch_steps(l);
-    for (size_t at = 0, step = 0; step < steps; step++) {
-        size_t n = set->count - at < config->train.batch ? set->count - at : config->train.batch;
-        double loss;
-        size_t correct;
-        if (*l->interrupted)
-            return interrupted();
-        data_batch(l->batch, l->labels, set, l->order + at, n, &config->data.normalisation,
-                   &config->train.augment, &augment);
-        set_rate(l, epoch, step, steps);
-        nn_trainer_step(l->trainer, &l->state, &loss, &correct, l->batch, l->labels, n, &dropout);
-        at += n;
-        *loss_sum += loss * (double)n;
-        *correct_sum += correct;
-        *seen += n;
-        l->progress.loss = *loss_sum / (double)*seen;
-        l->progress.accuracy = (double)*correct_sum / (double)*seen;
-        l->progress.done =
-            share_done + (double)at / (double)(set->count * config->train.local_epochs);
-        show(l, "training");
-    }
-    return ERR_OK;
-}
-
-static err_t evaluate(node_learner_t *l, const data_set_t *set, double *accuracy, double *loss)
-{
-    err_t err = ERR_OK;
-    nn_metrics_t metrics = {0};
-    if (!set->count)
-        return ERR_OK;
-    show(l, "testing");
-    TRY(nn_evaluate(&metrics, l->infer, &l->state, set, &l->config->data.normalisation,
-                    l->interrupted));
-    *accuracy = metrics.accuracy;
-    *loss = metrics.loss;
-out:
-    nn_metrics_free(&metrics);
-    return err;
-}
-
-/* Trains `round` from the state as it is; fills the row up to what is known before mixing. */
-static err_t train_round(node_learner_t *l, uint32_t round)
-{
-    err_t err = ERR_OK;
-    const node_config_t *config = l->config;
-    double started_s = clock_monotonic_s(), loss_sum = 0.0;
-    size_t correct = 0, seen = 0;
-    if (config->train.optimizer_reset)
-        nn_trainer_reset(l->trainer);
-    l->progress.round = round;
-    for (size_t e = 0; e < config->train.local_epochs; e++)
-        TRY(train_epoch(l, (uint64_t)(round - 1) * config->train.local_epochs + e,
-                        (double)e / (double)config->train.local_epochs, &loss_sum, &correct,
-                        &seen));
-    l->row = node_metrics_row(round);
-    l->row.train_s = clock_monotonic_s() - started_s;
-    l->row.train_loss = loss_sum / (double)seen;
-    l->row.train_accuracy = (double)correct / (double)seen;
-    if (!gossip_values_ok(l->state.values, &l->setup->table))
-        FAIL(ERR_REFUSED,
-             "training diverged: the model holds NaN or Inf after round %u; set train.lr lower "
-             "than %g",
-             round, (double)config->train.optimizer.lr);
-    TRY(evaluate(l, &l->data.local_test, &l->row.local_test_accuracy, &l->row.local_test_loss));
-    if (isfinite(l->row.local_test_accuracy))
-        l->progress.test_accuracy = l->row.local_test_accuracy;
-out:
-    return err;
-}
-
 /* Whether this peer measures the common test set after `round`. */
 static bool tests_after(const node_learner_t *l, uint32_t round)
 {
@@ -338,7 +196,7 @@ static err_t end_row(node_learner_t *l, const gossip_action_t *action, double wa
     l->row.wait_s = waited_s;
     if (tests_after(l, report->exchange)) {
         TRY(node_setup_load_test(l->setup));
-        err = evaluate(l, &l->setup->test, &l->row.test_accuracy, &l->row.test_loss);
+        err = node_learner_evaluate(l, &l->setup->test, &l->row.test_accuracy, &l->row.test_loss);
         if (err && *l->interrupted)
             err = ERR_OK;
         TRY(err);
@@ -391,7 +249,7 @@ static err_t act_train(node_learner_t *l, const gossip_action_t *action, gossip_
     memcpy(l->state.values, action->values, l->setup->net->float_count * sizeof(float));
     keep_features(l, l->state.values);
     double started_s = clock_monotonic_s();
-    TRY(train_round(l, action->round));
+    TRY(node_learner_train_round(l, action->round));
     /* The limit stops between rounds: another one like this would end behind it. */
     if (time_is_over(l, clock_monotonic_s() - started_s)) {
         *end_training = true;
@@ -402,7 +260,7 @@ static err_t act_train(node_learner_t *l, const gossip_action_t *action, gossip_
     answer->round = action->round;
     answer->values = l->state.values;
     l->given_s = clock_monotonic_s();
-    show(l, "waiting");
+    node_learner_show(l, "waiting");
 out:
     return err;
 }
@@ -410,7 +268,7 @@ out:
 static err_t act_estimate(node_learner_t *l, const gossip_action_t *action, gossip_event_t *answer)
 {
     err_t err = ERR_OK;
-    show(l, "estimating");
+    node_learner_show(l, "estimating");
     memcpy(l->state.values, action->values, l->setup->net->float_count * sizeof(float));
     data_epoch_order(l->order, l->data.train.count, l->config->seed, l->peer, ESTIMATION_EPOCH);
     TRY(node_statistics_estimate(&l->statistics, &l->state, &l->data.train, l->order,
@@ -419,7 +277,7 @@ static err_t act_estimate(node_learner_t *l, const gossip_action_t *action, goss
     answer->kind = GOSSIP_EV_STATISTICS;
     answer->bytes = l->statistics.record;
     answer->size = l->statistics.record_size;
-    show(l, "waiting");
+    node_learner_show(l, "waiting");
 out:
     return err;
 }
@@ -474,14 +332,15 @@ static err_t act_consensus(node_learner_t *l, const gossip_action_t *action)
     }
     if (common) {
         TRY(node_setup_load_test(l->setup));
-        TRY(evaluate(l, &l->setup->test, &l->summary.test_accuracy, &l->summary.test_loss));
+        TRY(node_learner_evaluate(l, &l->setup->test, &l->summary.test_accuracy,
+                                  &l->summary.test_loss));
     }
-    TRY(evaluate(l, &l->data.local_test, &l->summary.local_test_accuracy,
-                 &l->summary.local_test_loss));
+    TRY(node_learner_evaluate(l, &l->data.local_test, &l->summary.local_test_accuracy,
+                              &l->summary.local_test_loss));
     l->progress.test_accuracy = common ? l->summary.test_accuracy : l->summary.local_test_accuracy;
     l->progress.distance = l->summary.distance;
     log_info("consensus", "sha256=%s distance=%g", l->summary.digest, l->summary.distance);
-    show(l, "done");
+    node_learner_show(l, "done");
 out:
     return err;
 }
@@ -502,7 +361,7 @@ err_t node_learner_act(node_learner_t *learner, const gossip_action_t *action,
             TRY(take_mixed(learner, action));
         if (action->report.exchange && action->report.exchange < learner->config->rounds)
             learner->summary.stopped_by = "time_limit"; /* mine or a neighbour's */
-        show(learner, "waiting");
+        node_learner_show(learner, "waiting");
         break;
     case GOSSIP_ACT_ESTIMATE:
         TRY(act_estimate(learner, action, answer));

@@ -1,0 +1,52 @@
+/* node/learner_train.h: the inside of a learner, and how it trains a round on its data and measures
+ * a model. What gossip asks for, what a round is trained from and what becomes of it is
+ * learner.c's. */
+#pragma once
+#include "nn/infer.h"
+#include "nn/train.h"
+#include "node/checkpoint.h"
+#include "node/learner.h"
+#include "node/metrics.h"
+#include "node/statistics.h"
+
+struct node_learner_s {
+    node_setup_t *setup;         /* not owned */
+    const node_config_t *config; /* setup->config */
+    size_t peer;                 /* index */
+    const char *name;            /* of the peer */
+    char *run;                   /* run folder, owned */
+    node_world_t world;
+    const volatile bool *interrupted;
+
+    node_data_t data;
+    nn_state_t state; /* in training, then the consensus */
+    float *mixed;     /* (floats) newest mixed model: what an interrupted peer saves */
+    uint32_t mixed_round;
+    nn_trainer_t *trainer;
+    nn_infer_t *infer;
+    node_metrics_t *metrics;
+    node_statistics_t statistics; /* of the adopted weights */
+
+    uint32_t *order; /* (train.count) of the epoch */
+    float *batch;    /* (train.batch, H, W, 3) */
+    int32_t *labels; /* (train.batch) */
+
+    node_metrics_row_t row; /* of the round in work */
+    node_progress_t progress;
+    node_summary_t summary;
+    uint32_t first_round;
+    node_ledger_t earlier;     /* what earlier starts of this run have cost */
+    double started_s, given_s; /* when the run began; when the last MODEL was given */
+    bool merged;               /* this peer made the consensus */
+};
+
+/* Tells who watches that the peer is in `phase`, with the progress as it stands. */
+void node_learner_show(node_learner_t *learner, const char *phase);
+
+/* Trains `round` (from 1) from the state as it is, and measures it on the local test set; fills the
+ * row up to what is known before mixing. ERR_REFUSED: interrupted, or training diverged. */
+err_t node_learner_train_round(node_learner_t *learner, uint32_t round);
+/* Measures the state on `set`; leaves both as they are when it is empty. ERR_REFUSED: interrupted;
+ * ERR_IO. */
+err_t node_learner_evaluate(node_learner_t *learner, const data_set_t *set, double *accuracy,
+                            double *loss);
