@@ -104,33 +104,13 @@ out:
     return err;
 }
 
-/* The slot of a memo's opcode. */
-static err_t take_slot(size_t *slot, pickle_t *p, size_t bytes)
+/* The opcode's slot of the memo, and what is done with it. */
+static err_t use_memo(pickle_t *p, size_t bytes, err_t (*use)(pickle_t *p, size_t slot))
 {
     err_t err = ERR_OK;
     const unsigned char *at = NULL;
     TRY(take(&at, p, bytes));
-    *slot = (size_t)little(at, bytes);
-out:
-    return err;
-}
-
-static err_t put(pickle_t *p, size_t bytes)
-{
-    err_t err = ERR_OK;
-    size_t slot = 0;
-    TRY(take_slot(&slot, p, bytes));
-    TRY(pickle_memo_put(p, slot));
-out:
-    return err;
-}
-
-static err_t get(pickle_t *p, size_t bytes)
-{
-    err_t err = ERR_OK;
-    size_t slot = 0;
-    TRY(take_slot(&slot, p, bytes));
-    TRY(pickle_memo_get(p, slot));
+    TRY(use(p, (size_t)little(at, bytes)));
 out:
     return err;
 }
@@ -217,13 +197,13 @@ static err_t step(pickle_t *p, unsigned char opcode)
     case 'U': /* SHORT_BINSTRING */
         return push_text(p, 1, PICKLE_OTHER);
     case 'q': /* BINPUT */
-        return put(p, 1);
+        return use_memo(p, 1, pickle_memo_put);
     case 'r': /* LONG_BINPUT */
-        return put(p, 4);
+        return use_memo(p, 4, pickle_memo_put);
     case 'h': /* BINGET */
-        return get(p, 1);
+        return use_memo(p, 1, pickle_memo_get);
     case 'j': /* LONG_BINGET */
-        return get(p, 4);
+        return use_memo(p, 4, pickle_memo_get);
     case 'c': /* GLOBAL */
         return push_global(p);
     case 'Q': /* BINPERSID */
