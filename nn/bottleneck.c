@@ -4,6 +4,9 @@
 
 #include "nn/transpose.h"
 
+/* A variance that is so much smaller than its terms has lost digits to them. */
+#define CANCELLED 1e-3
+
 /* Rows that a product wants to be worth its loads of weights. */
 enum { GROUP_ROWS = 128 };
 
@@ -338,20 +341,30 @@ static double *thread_gram(const nn_kept_t *kept, const nn_bottleneck_t *b, size
     return (double *)kept->buffers[NN_KEPT_GRAM] + part * b->C * b->C;
 }
 
-/* Adds the group's sums of products of the centred input: float within a group, double beyond. */
+/* Adds the group's sums of products of the centred input: float within a tile, double beyond. */
 static void gram_group(const nn_group_t *g)
 {
     const size_t C = g->b->C;
     float *sum = g->wide_in, *tile = sum + line(C * C);
     double *to = thread_gram(g->kept, g->b, g->part);
-    memset(sum, 0, C * C * sizeof *sum);
     for (size_t r = 0; r < g->rows; r += NN_TILE_ROWS) {
         size_t rows = least(NN_TILE_ROWS, g->rows - r);
         nn_group_center(g, tile, input(g) + r * C, rows);
+        memset(sum, 0, C * C * sizeof *sum);
         nn_group_product_turned(g, sum, tile, tile, rows, C, C);
+        for (size_t i = 0; i < C * C; i++)
+            to[i] += (double)sum[i];
     }
-    for (size_t i = 0; i < C * C; i++)
-        to[i] += (double)sum[i];
+}
+
+/* Moments of the expanded channels of a group, computed and thrown away. */
+static void expanded_moments_group(const nn_group_t *g)
+{
+    for (size_t i = 0; i < nn_bottleneck_blocks(g->b); i++) {
+        const nn_block_t k = nn_bottleneck_block(g->b, i);
+        expand(g, &k, g->wide_in);
+        take_moments(g, &k, g->wide_in, g->rows, g->b->E);
+    }
 }
 
 /* The moments of the expanded channels from those of the input (bottleneck.h). */
@@ -363,24 +376,32 @@ static void expanded_moments(nn_run_t *run, const nn_step_t *step)
     const float *weights = nn_run_values(run, b->expand->weight);
     const double *mean = (const double *)kept->buffers[NN_KEPT_MEAN];
     double *gram = thread_gram(kept, b, 0), count = (double)(run->n * site->rows);
+    CHECK(b->C <= NN_RECOMPUTE_CHANNELS);
     memset(gram, 0, nn_threads_count(run->threads) * b->C * b->C * sizeof *gram);
     nn_bottleneck_each(run, step, gram_group);
     for (size_t part = 1; part < nn_threads_count(run->threads); part++)
         for (size_t i = 0; i < b->C * b->C; i++)
             gram[i] += thread_gram(kept, b, part)[i];
+    bool cancelled = false;
     for (size_t e = 0; e < b->E; e++) {
         const float *w = weights + e * b->C;
-        double expanded_mean = 0, m2 = 0;
+        double expanded_mean = 0, m2 = 0, terms = 0, weighted[NN_RECOMPUTE_CHANNELS] = {0};
+        for (size_t i = 0; i < b->C; i++)
+            for (size_t c = 0; c < b->C; c++)
+                weighted[c] += (double)w[i] * gram[i * b->C + c];
         for (size_t c = 0; c < b->C; c++) {
-            double product = 0;
-            for (size_t i = 0; i < b->C; i++)
-                product += (double)w[i] * gram[i * b->C + c];
-            kept->buffers[NN_KEPT_WEIGHTED][e * b->C + c] = (float)product;
-            m2 += product * (double)w[c];
+            kept->buffers[NN_KEPT_WEIGHTED][e * b->C + c] = (float)weighted[c];
+            m2 += weighted[c] * (double)w[c];
+            terms += (double)w[c] * (double)w[c] * gram[c * b->C + c];
             expanded_mean += (double)w[c] * mean[c];
         }
+        cancelled |= m2 < CANCELLED * terms;
         run->batch_mean[site->channel + e] = expanded_mean;
         run->batch_var[site->channel + e] = m2 > 0 ? m2 / count : 0;
+    }
+    if (cancelled) { /* input channels that are nearly one another's sums */
+        nn_bottleneck_each(run, step, expanded_moments_group);
+        nn_run_merge_moments(run, site, nn_bottleneck_group(run, step));
     }
     nn_run_set_norm(run, site);
 }

@@ -75,7 +75,8 @@ typedef struct {
     void (*norm_backward)(float *dx, const float *x, const float *dy, const float *mean_g,
                           const float *mean_gx, const nn_norm_t *p);
     /* The next six work on one block of one picture: at most NN_BLOCK channels, p->pool false.
-     * Padded tensors have a border of one pixel. Outputs overlap no inputs; NaN goes through.
+     * Padded tensors have a border of one pixel. Outputs overlap no inputs, but the g of
+     * depthwise_backward_input may be its z; NaN goes through.
      * Interior of a (H+2,W+2,C) = (z - mean) * scale + beta clamped to low .. high, or a copy where
      * p->scale is NULL; z is (H,W,C) with pixels `z_pixel` floats apart. The border is left alone.
      * H, W, C are p's. */
@@ -127,4 +128,4 @@ typedef struct {
 const nn_kernels_t *nn_kernels(void);
 /* Of a level; NULL when this CPU or build lacks it. */
 const nn_kernels_t *nn_kernels_at(cpu_level_t level);
-enum { NN_CHANNELS_MAX = 4096 }; /* kernels keep sums of one row block on the stack */
+enum { NN_CHANNELS_MAX = 5120 }; /* kernels keep sums of one row block on the stack */

@@ -137,8 +137,9 @@ static void lower_dense(lowering_t *l, const nn_op_t *op)
     }
 }
 
-/* An expanded tensor of one picture with more floats than this does not stay in cache for a batch:
- * computing it twice is cheaper than writing and reading it. Measured with `hearsay bench`. */
+/* The output of an expansion with more floats a picture than this does not stay in cache for a
+ * batch: computing it twice is cheaper than writing and reading it, if the input has few enough
+ * channels. Measured with `hearsay bench`. */
 enum { EXPANDED_KEPT_MAX = 40000 };
 
 /* `op` if it is a bare 1x1 convolution that a BatchNorm alone reads; returns that BatchNorm. */
@@ -202,7 +203,10 @@ static const nn_op_t *lower_bottleneck(lowering_t *l, const nn_op_t *op)
     b->stride = filter->stride;
     b->C = step->in_shape.channels, b->E = wide.channels;
     b->O = plan->net->tensors[project->out].channels;
-    b->recompute = expand && b->H * b->W * b->E > EXPANDED_KEPT_MAX;
+    b->recompute = expand && b->C <= NN_RECOMPUTE_CHANNELS &&
+                   b->H * b->W * b->E > EXPANDED_KEPT_MAX;
+    if (b->recompute && b->C > plan->channel_max)
+        plan->channel_max = b->C; /* the input has moments of its own */
     step->out = last->out;
     step->out_shape = plan->net->tensors[last->out];
     b->packed_expand = plan->packed_count;

@@ -26,6 +26,8 @@ typedef struct {
     float low, high;       /* of the activation behind it */
 } nn_norm_site_t;
 
+enum { NN_RECOMPUTE_CHANNELS = 32 }; /* most of an input whose expansion is computed twice */
+
 /* [1x1 convolution, BatchNorm, ReLU6,] 3x3 depthwise convolution, BatchNorm, ReLU6, 1x1
  * convolution, BatchNorm [, + input]. */
 typedef struct {
