@@ -21,6 +21,13 @@ bool file_exists(const char *path)
     return stat(path, &st) == 0;
 }
 
+bool file_same(const char *a, const char *b)
+{
+    struct stat first, second;
+    return !stat(a, &first) && !stat(b, &second) && first.st_dev == second.st_dev &&
+           first.st_ino == second.st_ino;
+}
+
 err_t file_size(size_t *size, const char *path)
 {
     err_t err = ERR_OK;
@@ -61,11 +68,13 @@ err_t file_read(unsigned char **data, size_t *size, const char *path, size_t lim
     unsigned char *buffer = NULL;
     size_t done = 0;
     struct stat st;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO would wait for a writer */
     if (fd < 0 || fstat(fd, &st))
         FAIL(ERR_IO, "open %s: %s", path, strerror(errno));
     if (S_ISDIR(st.st_mode))
         FAIL(ERR_IO, "open %s: is a folder, not a file", path);
+    if (!S_ISREG(st.st_mode))
+        FAIL(ERR_IO, "open %s: is not a regular file", path);
     if (st.st_size < 0 || (size_t)st.st_size > limit_bytes)
         FAIL(ERR_FORMAT, "%s: %lld bytes, more than the %zu that such a file may have", path,
              (long long)st.st_size, limit_bytes);
@@ -93,18 +102,44 @@ out:
     return err;
 }
 
+/* Where a file called `path` is put (owned): itself, or what it links to. Renaming replaces anything
+ * but a folder, a device of the system too: only a regular file may be there. */
+static err_t find_place(char **place, const char *path)
+{
+    err_t err = ERR_OK;
+    struct stat st;
+    *place = NULL;
+    if (lstat(path, &st)) /* not there, or what opening will say */
+        *place = xstrdup(path);
+    else if (stat(path, &st))
+        FAIL(ERR_IO, "write %s: a link that leads nowhere: %s", path, strerror(errno));
+    else if (S_ISDIR(st.st_mode))
+        FAIL(ERR_IO, "write %s: is a folder, not a file", path);
+    else if (!S_ISREG(st.st_mode))
+        FAIL(ERR_IO, "write %s: is not a regular file", path);
+    else if (!(*place = realpath(path, NULL)))
+        FAIL(ERR_IO, "write %s: %s", path, strerror(errno));
+out:
+    return err;
+}
+
 err_t file_writer_open(file_writer_t **writer, const char *path)
 {
     err_t err = ERR_OK;
     file_writer_t *w = xcalloc(1, sizeof *w);
-    w->path = xstrdup(path);
-    w->temporary = xasprintf("%s.tmp", path);
+    *writer = NULL;
+    w->fd = -1;
+    TRY(find_place(&w->path, path));
+    w->temporary = xasprintf("%s.tmp", w->path);
     w->fd = open(w->temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    if (w->fd < 0)
+        FAIL(ERR_IO, "write %s: %s", w->temporary, strerror(errno));
     *writer = w;
-    if (w->fd < 0) {
-        err = err_set(ERR_IO, "write %s: %s", w->temporary, strerror(errno));
-        file_writer_abandon(writer);
-    }
+    return ERR_OK;
+out:
+    free(w->path);
+    free(w->temporary);
+    free(w);
     return err;
 }
 

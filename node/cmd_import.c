@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "base/text.h"
 #include "nn/import.h"
 #include "nn/json_text.h"
@@ -175,6 +176,9 @@ int cmd_import(const node_args_t *args)
 {
     err_t err = ERR_OK;
     import_t import = {.seed = args->seed ? args->seed : SEED};
+    if (file_same(args->positional[0], args->positional[1]))
+        FAIL(ERR_USAGE, "%s and %s are one file: give the model a name of its own",
+             args->positional[0], args->positional[1]);
     TRY(nn_tensor_file_open(&import.file, args->positional[0]));
     TRY(take_options(&import, args));
     TRY(nn_import_arch(&import.meta.arch, import.file));

@@ -79,18 +79,76 @@ static void a_full_disk_leaves_the_old_file(void **state)
     assert_old_file_alone(path);
 }
 
-static void a_failed_rename_leaves_what_was_there(void **state)
+static void a_folder_is_not_replaced(void **state)
 {
     (void)state;
     const char *dir = test_dir(), *path = in(dir, "folder"), *inside = in(dir, "folder/x");
     char message[1300];
     assert_ok(file_make_folder(path));
     assert_ok(file_write(inside, "old", 3));
-    snprintf(message, sizeof message, "rename %s.tmp to %s: Is a directory", path, path);
+    snprintf(message, sizeof message, "write %s: is a folder, not a file", path);
     assert_fails(file_write(path, "new", 3), ERR_IO, message);
     assert_content(inside, "old");
     snprintf(message, sizeof message, "%s.tmp", path);
     assert_false(file_exists(message));
+}
+
+static void what_is_no_regular_file_is_neither_replaced_nor_read(void **state)
+{
+    (void)state;
+    const char *dir = test_dir(), *fifo = in(dir, "fifo"), *link = in(dir, "link");
+    char message[700];
+    unsigned char *data = NULL;
+    size_t size = 0;
+    struct stat st;
+    assert_int_equal(mkfifo(fifo, 0600), 0);
+    assert_int_equal(symlink("fifo", link), 0);
+    snprintf(message, sizeof message, "write %s: is not a regular file", fifo);
+    assert_fails(file_write(fifo, "new", 3), ERR_IO, message);
+    snprintf(message, sizeof message, "write %s: is not a regular file", link);
+    assert_fails(file_write(link, "new", 3), ERR_IO, message);
+    snprintf(message, sizeof message, "open %s: is not a regular file", fifo);
+    assert_fails(file_read(&data, &size, fifo, 10), ERR_IO, message); /* and does not wait */
+    assert_int_equal(lstat(fifo, &st), 0);
+    assert_true(S_ISFIFO(st.st_mode));
+    assert_int_equal(unlink(fifo), 0);
+    snprintf(message, sizeof message,
+             "write %s: a link that leads nowhere: No such file or directory", link);
+    assert_fails(file_write(link, "new", 3), ERR_IO, message);
+    assert_int_equal(lstat(link, &st), 0);
+    assert_true(S_ISLNK(st.st_mode));
+    assert_false(file_exists(fifo));
+}
+
+static void a_link_stays_and_its_file_is_replaced(void **state)
+{
+    (void)state;
+    const char *dir = test_dir(), *file = in(dir, "folder/file"), *link = in(dir, "link");
+    struct stat st;
+    assert_ok(file_make_folder(in(dir, "folder")));
+    assert_ok(file_write(file, "old", 3));
+    assert_int_equal(symlink("folder/file", link), 0);
+    assert_ok(file_write(link, "new", 3));
+    assert_content(file, "new");
+    assert_int_equal(lstat(link, &st), 0);
+    assert_true(S_ISLNK(st.st_mode));
+}
+
+static void one_file_of_two_names_is_the_same(void **state)
+{
+    (void)state;
+    const char *dir = test_dir(), *a = in(dir, "a"), *b = in(dir, "b");
+    assert_false(file_same(a, a)); /* it is not there */
+    assert_ok(file_write(a, "a", 1));
+    assert_ok(file_write(b, "a", 1));
+    assert_true(file_same(a, a));
+    assert_false(file_same(a, b));
+    assert_int_equal(unlink(b), 0);
+    assert_int_equal(link(a, b), 0);
+    assert_true(file_same(a, b));
+    assert_int_equal(unlink(b), 0);
+    assert_int_equal(symlink("a", b), 0);
+    assert_true(file_same(a, b));
 }
 
 static void a_file_that_cannot_be_opened_is_named(void **state)
@@ -153,7 +211,10 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_committed_file_replaces_the_old_one),
     cmocka_unit_test(an_abandoned_file_leaves_the_old_one),
     cmocka_unit_test(a_full_disk_leaves_the_old_file),
-    cmocka_unit_test(a_failed_rename_leaves_what_was_there),
+    cmocka_unit_test(a_folder_is_not_replaced),
+    cmocka_unit_test(what_is_no_regular_file_is_neither_replaced_nor_read),
+    cmocka_unit_test(a_link_stays_and_its_file_is_replaced),
+    cmocka_unit_test(one_file_of_two_names_is_the_same),
     cmocka_unit_test(a_file_that_cannot_be_opened_is_named),
     cmocka_unit_test(a_file_above_the_limit_is_not_read),
     cmocka_unit_test(folders_are_made_with_those_above),
