@@ -93,7 +93,7 @@ err_t node_checkpoint_save(const char *run, const char *peer, const node_setup_t
                            const node_ledger_t *ledger)
 {
     err_t err = ERR_OK;
-    char hex[HASH_HEX];
+    char hex[HASH_HEX], init[HASH_HEX];
     char *path = node_run_path(run, peer, NEWEST), *previous = node_run_path(run, peer, PREVIOUS);
     uint64_t steps = trainer ? nn_trainer_step_count(trainer) : 0;
     safetensors_writer_t *writer = safetensors_writer_new();
@@ -102,6 +102,8 @@ err_t node_checkpoint_save(const char *run, const char *peer, const node_setup_t
     TRY(nn_model_meta_put(writer, &meta));
     safetensors_writer_metadata(writer, "checkpoint", FORMAT);
     safetensors_writer_metadata(writer, "checksum", hex);
+    node_initial_digest(init, &setup->initial);
+    safetensors_writer_metadata(writer, "init", init);
     add_number(writer, "optimizer_steps", steps);
     add_number(writer, "optimizer_slots", trainer ? nn_trainer_slots(trainer) : 0);
     add_number(writer, "bytes_sent", ledger->bytes_sent);
@@ -191,6 +193,31 @@ out:
     return err;
 }
 
+/* With another first model frozen features would change, and members would not agree. */
+static err_t check_init(const safetensors_t *file, const node_setup_t *setup)
+{
+    err_t err = ERR_OK;
+    char wanted[HASH_HEX], shown[24];
+    const char *found = safetensors_metadata(file, "init");
+    node_initial_digest(wanted, &setup->initial);
+    if (!found || !strcmp(found, wanted)) /* the first checkpoints did not have it */
+        return ERR_OK;
+    text_printable(shown, 17, found, strlen(found));
+    if (!strcmp(found, "drawn"))
+        FAIL(ERR_CONFIG, "%s: its run began from a drawn model: resume without model.init",
+             safetensors_path(file));
+    if (!setup->config->init)
+        FAIL(ERR_CONFIG,
+             "%s: its run began from a file of sha256 %s: resume with that as model.init",
+             safetensors_path(file), shown);
+    FAIL(ERR_CONFIG,
+         "%s: its run began from a file of sha256 %s, and model.init, %s, is another by now "
+         "(%.16s): put the old one back",
+         safetensors_path(file), shown, setup->config->init, wanted);
+out:
+    return err;
+}
+
 static err_t load_file(nn_state_t *state, nn_trainer_t *trainer, uint32_t *round,
                        node_ledger_t *ledger, const char *path, const node_setup_t *setup)
 {
@@ -206,6 +233,7 @@ static err_t load_file(nn_state_t *state, nn_trainer_t *trainer, uint32_t *round
         FAIL(ERR_FORMAT, "%s: not a checkpoint of this version of hearsay", path);
     TRY(nn_model_meta_get(&meta, file));
     TRY(check_meaning(&meta, setup, path));
+    TRY(check_init(file, setup));
     TRY(metadata_number(&steps, file, "optimizer_steps"));
     TRY(metadata_number(&ledger->bytes_sent, file, "bytes_sent"));
     TRY(metadata_number(&ledger->bytes_received, file, "bytes_received"));

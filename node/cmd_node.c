@@ -190,6 +190,8 @@ static err_t start(session_t *s, const node_args_t *args)
                  args->name);
     log_info("start", "peer=%s cpu=%s blas=%s run=%s", args->name, cpu_level_name(cpu_level()),
              nn_blas_core(), s->run);
+    if (resume)
+        TRY(node_initial_check_resume(&s->config));
     TRY(node_setup_init(&s->setup, &s->config, s->self));
     TRY(node_learner_new(&s->learner, &s->setup, s->self, s->run, &world, resume, round,
                          &node_interrupted));

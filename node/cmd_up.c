@@ -28,6 +28,8 @@ typedef struct {
     node_config_t config;
     node_setup_t setup;
     char *run;          /* owned */
+    bool common;        /* going on: all peers have saved common_round */
+    uint32_t common_round;
     const char **names; /* (peers), owned array */
     node_children_t children;
     node_screen_t *screen;
@@ -85,6 +87,15 @@ out:
     return err;
 }
 
+/* The round that all can go on from. What no peer could go on with is said ahead of the run's
+ * configuration being written anew. */
+static err_t find_round(up_t *up)
+{
+    err_t err = node_checkpoint_common(&up->common_round, up->run, &up->setup);
+    up->common = !err;
+    return err == ERR_CONFIG ? err : ERR_OK;
+}
+
 static err_t open_run(up_t *up, const node_args_t *args)
 {
     err_t err = ERR_OK;
@@ -98,11 +109,15 @@ static err_t open_run(up_t *up, const node_args_t *args)
     if (args->resume && !file_exists(path))
         FAIL(ERR_REFUSED, "%s: no run to go on with there (no config.yaml)", args->resume);
     TRY(node_config_load(&up->config, path, (const char *const *)args->sets, args->set_count));
+    if (args->resume)
+        TRY(node_initial_check_resume(&up->config));
     TRY(node_setup_init(&up->setup, &up->config, SIZE_MAX));
     TRY(check_ports(&up->config));
     up->run = args->resume ? xstrdup(args->resume) : node_run_name(&up->config, args->run);
     if (!args->resume)
         TRY(node_run_refuse_old(up->run));
+    else
+        TRY(find_round(up));
     TRY(node_run_create(up->run, &up->config));
     up->names = xcalloc(up->config.peer_count, sizeof *up->names);
     for (size_t i = 0; i < up->config.peer_count; i++)
@@ -118,22 +133,17 @@ static err_t launch(up_t *up, const node_args_t *args)
     char round_text[16];
     char *fresh[] = {NULL};
     char *resume[] = {"--resume", NULL, NULL, NULL};
-    uint32_t round = 0;
-    bool common = false;
-    if (args->resume) {
-        common = !node_checkpoint_common(&round, up->run, &up->setup);
-        if (common) {
-            snprintf(round_text, sizeof round_text, "%u", round + 1);
-            resume[1] = "--resume-round";
-            resume[2] = round_text;
-        }
+    if (up->common) {
+        snprintf(round_text, sizeof round_text, "%u", up->common_round + 1);
+        resume[1] = "--resume-round";
+        resume[2] = round_text;
     }
     printf("%s: %zu peers, %s, %s; run folder %s\n", up->config.federation, up->config.peer_count,
            gossip_topology_name(up->config.gossip.topology), up->setup.net->arch.name, up->run);
     if (up->setup.initial.text)
         printf("first model: %s\n", up->setup.initial.text);
-    if (args->resume && common)
-        printf("going on after round %u of %u\n", round, up->config.rounds);
+    if (up->common)
+        printf("going on after round %u of %u\n", up->common_round, up->config.rounds);
     else if (args->resume)
         printf("no round that all peers have saved: those behind catch up from the others\n");
     fflush(stdout);

@@ -65,10 +65,13 @@ void node_identity(node_setup_t *setup)
     add(setup, "normalisation", text, (size_t)n);
     n = snprintf(text, sizeof text, "%llu", (unsigned long long)config->seed);
     add(setup, "seed", text, (size_t)n);
-    char digest[HASH_HEX] = "drawn";
-    if (config->init)
-        hash_hex(digest, &setup->initial.digest);
+    char digest[HASH_HEX];
+    node_initial_digest(digest, &setup->initial);
     add(setup, "init", digest, strlen(digest));
+    /* Who freezes takes the features of others for its own first ones; who does not would train
+     * them in vain. */
+    n = snprintf(text, sizeof text, "%d", (int)config->freeze);
+    add(setup, "freeze", text, (size_t)n);
     n = snprintf(text, sizeof text, "dpsgd fp32 %d", (int)config->gossip.weighting);
     add(setup, "mixing", text, (size_t)n);
     n = snprintf(text, sizeof text, "%s", gossip_topology_name(config->gossip.topology));

@@ -1,8 +1,10 @@
 #include "node/initial.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "base/log.h"
 #include "nn/import.h"
 
@@ -84,6 +86,22 @@ err_t node_initial_init(node_initial_t *initial, const node_config_t *config, co
 out:
     node_initial_free(initial);
     return err;
+}
+
+void node_initial_digest(char out[HASH_HEX], const node_initial_t *initial)
+{
+    if (initial->text)
+        hash_hex(out, &initial->digest);
+    else
+        snprintf(out, HASH_HEX, "drawn");
+}
+
+err_t node_initial_check_resume(const node_config_t *config)
+{
+    if (!config->init || file_exists(config->init))
+        return ERR_OK;
+    return err_set(ERR_IO, "model.init: %s is missing: this run began from it; put it back",
+                   config->init);
 }
 
 void node_initial_free(node_initial_t *initial)

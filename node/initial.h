@@ -15,4 +15,9 @@ typedef struct {
  * ERR_FORMAT, each naming the file. The caller frees. */
 err_t node_initial_init(node_initial_t *initial, const node_config_t *config, const nn_net_t *net,
                         const char *const *class_names);
+/* The digest as text, or "drawn": what members agree on, and what a checkpoint keeps. */
+void node_initial_digest(char out[HASH_HEX], const node_initial_t *initial);
+/* A run that is gone on with needs the file that it began from. ERR_IO when model.init names one
+ * that is not there. */
+err_t node_initial_check_resume(const node_config_t *config);
 void node_initial_free(node_initial_t *initial);
