@@ -21,7 +21,7 @@ static bool is_head(const nn_net_t *net, const nn_entry_t *e)
     return &net->ops[e->op] == head_of(net);
 }
 
-/* A head whose tensors differ from the net's in the number of classes alone. */
+/* A head, of 1 class or more, whose tensors differ from the net's in their number alone. */
 static bool other_classes(const nn_tensor_file_t *file, const nn_net_t *net, size_t *classes)
 {
     const nn_entry_t *weight = &net->entries[head_of(net)->weight];
@@ -29,7 +29,7 @@ static bool other_classes(const nn_tensor_file_t *file, const nn_net_t *net, siz
     const nn_tensor_info_t *w = nn_tensor_file_find(file, weight->name);
     const nn_tensor_info_t *b = nn_tensor_file_find(file, bias->name);
     if (!w || !b || w->rank != 2 || b->rank != 1 || w->shape[1] != weight->shape[1] ||
-        w->shape[0] != b->shape[0])
+        w->shape[0] != b->shape[0] || w->shape[0] == 0)
         return false;
     *classes = w->shape[0];
     return true;
@@ -174,8 +174,8 @@ err_t nn_import_meta(nn_model_meta_t *meta, bool *found, const nn_tensor_file_t 
         text_printable(shown, sizeof shown, meta->precision, strlen(meta->precision));
         nn_model_meta_free(meta);
         *found = false;
-        FAIL(ERR_FORMAT, "%s: precision is \"%s\", expected \"fp32\"", nn_tensor_file_path(file),
-             shown);
+        FAIL(ERR_FORMAT, "%s: precision is \"%s\": import the FP32 model that it was made from",
+             nn_tensor_file_path(file), shown);
     }
 out:
     return err;

@@ -43,8 +43,9 @@ out:
 err_t nn_model_check_counter(const char *path, const char *name, int64_t counter)
 {
     err_t err = ERR_OK;
-    if (counter < 0)
-        FAIL(ERR_FORMAT, "%s: tensor \"%s\" is %lld, expected 0 or more", path, name,
+    /* It counts on: near the end of its type it would run over. */
+    if (counter < 0 || counter > INT64_C(1) << 53)
+        FAIL(ERR_FORMAT, "%s: tensor \"%s\" is %lld, expected 0 to 2^53", path, name,
              (long long)counter);
 out:
     return err;

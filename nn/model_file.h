@@ -26,7 +26,7 @@ err_t nn_model_meta_get(nn_model_meta_t *meta, const safetensors_t *file);
 err_t nn_model_save(const char *path, const nn_state_t *state, const nn_model_meta_t *meta);
 
 /* What a model can be made of: a tensor `name` of a file is finite and, as a running variance, 0 or
- * more; a counter is 0 or more. ERR_FORMAT names the file, the tensor and the element. */
+ * more; a counter is 0 to 2^53. ERR_FORMAT names the file, the tensor and the element. */
 err_t nn_model_check_values(const char *path, const char *name, nn_kind_t kind, const float *values,
                             size_t count);
 err_t nn_model_check_counter(const char *path, const char *name, int64_t counter);

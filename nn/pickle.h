@@ -44,13 +44,13 @@ typedef struct {
 
 typedef struct {
     pickle_kind_t kind;
-    union {
-        int64_t integer; /* BOOL, INT; GLOBAL: index into the allow list */
-        double real;
+    union { /* the largest first: {.kind = ...} makes the whole zero */
         struct {
             const char *text; /* TEXT: into the pickle's bytes, not terminated */
             size_t length;
         };
+        int64_t integer; /* BOOL, INT; GLOBAL: index into the allow list */
+        double real;
         struct {
             uint32_t first, last, count; /* LIST, TUPLE, DICT: links */
         };

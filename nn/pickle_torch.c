@@ -28,6 +28,9 @@ err_t pickle_torch_global(pickle_t *p, const char *module, const char *name)
     for (int i = 0; i < ALLOWED; i++)
         if (!strcmp(module, allowed[i].module) && !strcmp(name, allowed[i].name))
             return pickle_push_new(p, (pickle_value_t){.kind = PICKLE_GLOBAL, .integer = i});
+    if (!strcmp(module, "torch") && !strcmp(name, "BFloat16Storage"))
+        FAIL_HERE("its numbers are bfloat16, which this does not read: save it again with "
+                  "torch.save(net.float().state_dict(), FILE)");
     FAIL_HERE("names %s.%s, which no state_dict needs; nothing of the file was run. If you trust "
               "it, load it in PyTorch and save it again with torch.save(net.state_dict(), FILE)",
               module, name);
@@ -106,6 +109,12 @@ static err_t rebuild_tensor(pickle_t *p, const pickle_value_t *arguments)
     pickle_tensor_t tensor = p->tensors[v[0]->tensor];
     if (!get_size(&tensor.offset, v[1]))
         FAIL_HERE("a tensor reaches outside its storage of %zu elements", tensor.elements);
+    /* Metadata says of a view that what it shows is not what is stored: negated, conjugated. */
+    const pickle_value_t *metadata = arguments->count > 6 ? v[6] : NULL;
+    if (metadata && metadata->kind != PICKLE_NONE &&
+        (metadata->kind != PICKLE_DICT || metadata->count))
+        FAIL_HERE("a tensor with metadata, such as a negated view: save it again with "
+                  "torch.save({k: v.resolve_neg() for k, v in net.state_dict().items()}, FILE)");
     TRY(place_view(&tensor, p, v[2], v[3]));
     TRY(pickle_push_tensor(p, PICKLE_TENSOR, &tensor));
 out:

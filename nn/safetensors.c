@@ -257,6 +257,8 @@ err_t safetensors_parse(safetensors_t **file, const void *bytes, size_t size, co
     json_t *value;
     *file = NULL;
     f->path = xstrdup(name);
+    if (size >= 4 && !memcmp(bytes, "PK\3\4", 4))
+        FAIL(ERR_FORMAT, "%s: a PyTorch checkpoint: `hearsay import` it first", name);
     TRY(parse_header(f, bytes, size));
     TRY(check_metadata(f));
     f->tensors = xcalloc(json_object_size(f->header) + 1, sizeof *f->tensors);

@@ -101,26 +101,46 @@ static bool has_tensor(const pickle_t *pickle, const pickle_value_t *dict)
     return false;
 }
 
-/* The dictionary of tensors: the whole, or under one of the usual keys. */
+/* What stands under each of the usual keys, NULL where nothing does; a key that is there twice would
+ * hide one of them. */
+static err_t find_wrapped(const pickle_value_t *wrapped[WRAPPERS], const torch_file_t *f)
+{
+    err_t err = ERR_OK;
+    const pickle_value_t *key, *value;
+    memset(wrapped, 0, WRAPPERS * sizeof *wrapped);
+    for (uint32_t at = 0; pickle_next(&key, &value, &at, f->pickle, pickle_root(f->pickle));)
+        for (int w = 0; w < WRAPPERS; w++) {
+            if (!pickle_is_text(key, wrappers[w]))
+                continue;
+            if (wrapped[w])
+                FAIL(ERR_FORMAT, "%s: the key \"%s\" is there twice: PyTorch writes none so",
+                     f->name, wrappers[w]);
+            wrapped[w] = value;
+        }
+out:
+    return err;
+}
+
+/* The dictionary of tensors: under one of the usual keys, beside whatever else a training script
+ * keeps, or the whole. */
 static err_t find_state(const pickle_value_t **state, torch_file_t *f)
 {
     err_t err = ERR_OK;
-    const pickle_value_t *root = pickle_root(f->pickle), *key, *value;
+    const pickle_value_t *root = pickle_root(f->pickle), *wrapped[WRAPPERS];
     if (root->kind != PICKLE_DICT)
         FAIL(ERR_FORMAT,
              "%s: holds no dictionary: save a state_dict, torch.save(net.state_dict(), FILE)",
              f->name);
+    TRY(find_wrapped(wrapped, f));
+    for (int w = 0; w < WRAPPERS; w++)
+        if (wrapped[w] && wrapped[w]->kind == PICKLE_DICT && has_tensor(f->pickle, wrapped[w])) {
+            f->wrapper = wrappers[w];
+            *state = wrapped[w];
+            return ERR_OK;
+        }
     *state = root;
     if (has_tensor(f->pickle, root))
         return ERR_OK;
-    for (int w = 0; w < WRAPPERS; w++)
-        for (uint32_t at = 0; pickle_next(&key, &value, &at, f->pickle, root);)
-            if (pickle_is_text(key, wrappers[w]) && value->kind == PICKLE_DICT &&
-                has_tensor(f->pickle, value)) {
-                f->wrapper = wrappers[w];
-                *state = value;
-                return ERR_OK;
-            }
     FAIL(ERR_FORMAT,
          "%s: holds no tensors, nor a state_dict under \"state_dict\", \"model_state_dict\", "
          "\"model\" or \"net\": save one with torch.save(net.state_dict(), FILE)",

@@ -8,7 +8,7 @@
 #include "base/text.h"
 
 enum {
-    NAME_MAX_BYTES = 255,
+    NAME_MAX_BYTES = 511,
     END_BYTES = 22,       /* end of central directory, without comment */
     LOCATOR_BYTES = 20,   /* of the zip64 one, ahead of it */
     END64_BYTES = 56,     /* zip64 end of central directory */
@@ -61,7 +61,10 @@ static err_t check_ends(const unsigned char *bytes, size_t size, const char *nam
         if (memcmp(bytes + at, "PK\5\6", 4) != 0)
             continue;
         uint64_t entries = claimed_entries(bytes, size, at);
-        if (entries > TORCH_ZIP_ENTRIES_MAX || entries > size / ENTRY_BYTES)
+        if (entries > TORCH_ZIP_ENTRIES_MAX && entries <= size / ENTRY_BYTES)
+            FAIL(ERR_FORMAT, "%s: has %llu entries: more than %d are not read", name,
+                 (unsigned long long)entries, TORCH_ZIP_ENTRIES_MAX);
+        if (entries > size / ENTRY_BYTES)
             FAIL(ERR_FORMAT, "%s: says it has %llu entries, more than %zu bytes can hold", name,
                  (unsigned long long)entries, size);
         if (++ends > ENDS_MAX)
@@ -98,15 +101,16 @@ static err_t open_bytes(torch_zip_t *z, const void *bytes, size_t size)
     return err;
 }
 
-/* A name that stays where it is: no root, no step up, no backslash, nothing unprintable. */
+/* A name that stays where it is: no root, no step up; behind the folder, which has the name that
+ * somebody gave a file, no backslash, no colon and nothing unprintable. */
 static bool name_stays(const char *name)
 {
     char shown[NAME_MAX_BYTES + 1];
-    if (!*name || *name == '/' || strchr(name, '\\') || strchr(name, ':') ||
-        strlen(name) > NAME_MAX_BYTES)
+    const char *inside = name + strcspn(name, "/");
+    if (!*name || *name == '/' || strlen(name) > NAME_MAX_BYTES || strpbrk(inside, "\\:"))
         return false;
-    text_printable(shown, sizeof shown, name, strlen(name));
-    if (strcmp(shown, name))
+    text_printable(shown, sizeof shown, inside, strlen(inside));
+    if (strcmp(shown, inside))
         return false;
     for (const char *part = name; part; part = strchr(part, '/'), part = part ? part + 1 : NULL) {
         size_t length = strcspn(part, "/");
@@ -148,15 +152,17 @@ out:
 static err_t find_folder(torch_zip_t *z)
 {
     err_t err = ERR_OK;
+    char shown[64], other[64];
     zip_int64_t count = zip_get_num_entries(z->zip, 0);
     for (zip_int64_t i = 0; i < count; i++) {
         const char *name = zip_get_name(z->zip, (zip_uint64_t)i, ZIP_FL_ENC_RAW);
         size_t length = strcspn(name, "/");
         if (strcmp(name + length, "/data.pkl"))
             continue;
+        text_printable(other, sizeof other, name, length);
         if (z->folder)
-            FAIL(ERR_FORMAT, "%s: holds two checkpoints, %s and %.*s/", z->name, z->folder,
-                 (int)length, name);
+            FAIL(ERR_FORMAT, "%s: holds two checkpoints, %s/ and %s/", z->name, shown, other);
+        memcpy(shown, other, sizeof shown);
         z->folder = xasprintf("%.*s/", (int)length, name);
     }
     if (!z->folder)
@@ -165,8 +171,9 @@ static err_t find_folder(torch_zip_t *z)
     for (zip_int64_t i = 0; i < count; i++) {
         const char *name = zip_get_name(z->zip, (zip_uint64_t)i, ZIP_FL_ENC_RAW);
         const char *inside = name + strlen(z->folder);
+        text_printable(other, sizeof other, name, strlen(name));
         if (strncmp(name, z->folder, strlen(z->folder)) != 0)
-            FAIL(ERR_FORMAT, "%s: entry \"%s\" stands outside %s", z->name, name, z->folder);
+            FAIL(ERR_FORMAT, "%s: entry \"%s\" stands outside %s/", z->name, other, shown);
         if (!strcmp(inside, "constants.pkl") || !strncmp(inside, "code/", 5))
             FAIL(ERR_FORMAT,
                  "%s: a TorchScript program, not a state_dict: save one with "

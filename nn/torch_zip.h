@@ -1,14 +1,15 @@
 /* nn/torch_zip.h: the ZIP container of a PyTorch checkpoint, read by libzip: the only file that
  * calls it. Entries are stored, never compressed, and stand in one folder; encryption, two entries
  * of one name, names that lead elsewhere, and sizes that the file cannot hold are refused before
- * anything is read. */
+ * anything is read. The folder is called after the file that was saved and may have any name; nothing
+ * is ever extracted. */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
 
 #include "base/err.h"
 
-enum { TORCH_ZIP_ENTRIES_MAX = 65536 };
+enum { TORCH_ZIP_ENTRIES_MAX = 4096 }; /* a MobileNetV2 has 320 */
 
 typedef struct torch_zip_s torch_zip_t;
 

@@ -43,12 +43,12 @@ def strides(shape):
     return result
 
 
-def tensor(key, kind, elements, offset, shape, stride):
-    """torch._utils._rebuild_tensor_v2(storage, offset, size, stride, False, OrderedDict())"""
+def tensor(key, kind, elements, offset, shape, stride, metadata=b""):
+    """torch._utils._rebuild_tensor_v2(storage, offset, size, stride, False, OrderedDict()[, metadata])"""
     storage = MARK + text("storage") + name("torch", kind + "Storage") + text(key) + text("cpu") \
         + number(elements) + TUPLE + b"Q"
     return name("torch._utils", "_rebuild_tensor_v2") + MARK + storage + number(offset) \
-        + numbers(shape) + numbers(stride) + b"\x89" + ORDERED_DICT + TUPLE + REDUCE
+        + numbers(shape) + numbers(stride) + b"\x89" + ORDERED_DICT + metadata + TUPLE + REDUCE
 
 
 def transposed(values, rows, columns):
@@ -74,10 +74,14 @@ class Checkpoint:
         offset, stride, elements = 0, strides(shape), len(values)
         if label.endswith("num_batches_tracked"):
             kind, code = "Long", "q"
+            if damage == "counter":
+                values = [2**53 + 1]
         elif damage == "half":
             kind, code = "Half", "e"
         elif damage == "double":
             kind, code = "Double", "d"
+        if damage == "no-classes" and label.startswith("fc3."):
+            shape, values, stride, elements = [0] + shape[1:], [], strides([0] + shape[1:]), 0
         if hit in ("strided", "outside-stride"):  # as weight.t() of a transposed one, behind 5 others
             values = [9.0] * 5 + transposed(values, *shape)
             offset, stride, elements = 5, [1, shape[0]], len(values)
@@ -109,7 +113,11 @@ class Checkpoint:
             key = "../0"
         elif hit == "integers":
             kind, code = "Int", "i"
-        value = tensor(key, kind, elements, offset, shape, stride)
+        elif hit == "bfloat16":
+            kind = "BFloat16"
+        metadata = {"negated": b"}" + text("neg") + b"\x88s", "metadata-none": b"N",
+                    "metadata-empty": b"}", "metadata-odd": b"\x88"}.get(hit, b"")
+        value = tensor(key, kind, elements, offset, shape, stride, metadata)
         if hit == "parameter":
             value = name("torch._utils", "_rebuild_parameter") + MARK + value + b"\x88" \
                 + ORDERED_DICT + TUPLE + REDUCE
@@ -134,6 +142,11 @@ class Checkpoint:
             body = b"}" + MARK + text("epoch") + number(3) + text("state_dict") + body \
                 + text("loss") + b"G" + struct.pack(">d", 0.5) + text("big") + b"\x8a\x09" + b"\1" * 9 \
                 + text("args") + b"N" + SETITEMS
+        elif damage in ("training", "state-twice"):  # as in PyTorch's example of ImageNet
+            again = text("state_dict") + body if damage == "state-twice" else b""
+            body = b"}" + MARK + text("epoch") + number(3) + text("arch") + text("cnn") \
+                + text("state_dict") + body + again + text("best_acc1") \
+                + tensor("0", "Float", 1, 0, [], []) + text("optimizer") + b"}" + SETITEMS
         return b"\x80\x02" + HOSTILE_PICKLES.get(damage, lambda whole: whole)(body) + STOP
 
 
@@ -234,16 +247,21 @@ HOSTILE_ZIPS = {
 
 def write_zip(path, pickle, storages, damage):
     out = io.BytesIO()
-    folder = {"absolute": "/etc/", "up": "../", "backslash": "archive\\..\\"}.get(damage, FOLDER)
+    folder = {"absolute": "/etc/", "up": "../", "backslash": "archive\\..\\",
+              "folder-time": "2026-11-21T10:30/", "folder-control": "\x1b[2J/", "dot": "./",
+              "folder-backslash": "a\\..\\b/"}.get(damage, FOLDER)
     entries = [(folder + "data.pkl", pickle)]
     entries += [(f"{folder}data/{key}", data) for key, data in storages.items()]
     entries.append((folder + "version", b"3\n"))
     extra = {"duplicate": entries[0], "outside": ("other/file", b""), "root": ("file", b""),
              "two": ("second/data.pkl", pickle), "script": (folder + "constants.pkl", b"."),
              "big-endian": (folder + "byteorder", b"big"), "up-inside": (folder + "../x", b""),
+             "folder-control": ("\x1b[3J", b""), "colon-inside": (folder + "a:b", b""),
              "little-endian": (folder + "byteorder", b"little")}.get(damage)
     if damage == "no-pickle":
         entries = entries[1:]
+    if damage == "many-entries":
+        entries += [(f"{folder}more/{i}", b"") for i in range(4096)]
     if damage == "bomb":  # 64 MB of zeros in 64 kB
         entries[1] = (entries[1][0], bytes(1 << 26))
     with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
