@@ -189,6 +189,41 @@ static int run_command(const node_command_t *command, int argc, char **argv)
     return status;
 }
 
+/* Bytes of the help's first sentence, without its stop: the one ahead of a space or the end. */
+static int first_sentence(const char *help)
+{
+    const char *stop = strchr(help, '.');
+    while (stop && stop[1] && stop[1] != ' ')
+        stop = strchr(stop + 1, '.');
+    return (int)(stop ? stop - help : (ptrdiff_t)strlen(help));
+}
+
+/* True when the name of the command is `group` and a word more. */
+static bool in_group(const node_command_t *command, const char *group)
+{
+    size_t length = strlen(group);
+    return !strncmp(command->name, group, length) && command->name[length] == ' ';
+}
+
+/* hearsay data --help: the commands that begin with that word; false when there are none. */
+static bool print_group(FILE *out, const node_command_t *commands, const char *group)
+{
+    bool any = false;
+    for (const node_command_t *command = commands; command->name; command++) {
+        char usage[64];
+        if (!in_group(command, group))
+            continue;
+        if (!any)
+            fprintf(out, "Usage: hearsay %s COMMAND [OPTION...] [ARGUMENT...]\n\n", group);
+        any = true;
+        snprintf(usage, sizeof usage, "%s %s", command->name, command->arguments);
+        fprintf(out, "  %-22s %.*s\n", usage, first_sentence(command->help), command->help);
+    }
+    if (any)
+        fprintf(out, "\nhearsay %s COMMAND --help tells more about one.\n", group);
+    return any;
+}
+
 static void print_commands(FILE *out, const node_command_t *commands)
 {
     fprintf(out, "hearsay: peer-to-peer federated learning by gossip\n\n"
@@ -196,9 +231,7 @@ static void print_commands(FILE *out, const node_command_t *commands)
     for (const node_command_t *command = commands; command->name; command++) {
         char usage[64];
         snprintf(usage, sizeof usage, "%s %s", command->name, command->arguments);
-        const char *stop = strchr(command->help, '.');
-        fprintf(out, "  %-22s %.*s\n", usage, (int)(stop ? stop - command->help : 0),
-                command->help);
+        fprintf(out, "  %-22s %.*s\n", usage, first_sentence(command->help), command->help);
     }
     fprintf(out, "\nhearsay COMMAND --help tells more about one, hearsay help config lists every "
                  "key of a\nconfiguration. hearsay --version prints the version.\n");
@@ -223,8 +256,7 @@ static int unknown_command(int argc, char **argv, const node_command_t *commands
     size_t count = 0, n = 0, length = strlen(argv[1]);
     for (const node_command_t *command = commands; command->name && count < 64; command++) {
         names[count++] = command->name;
-        if (!strncmp(command->name, argv[1], length) && command->name[length] == ' ' &&
-            n + 32 < sizeof list)
+        if (in_group(command, argv[1]) && n + 32 < sizeof list)
             n += (size_t)snprintf(list + n, sizeof list - n, "%s%s", n ? ", " : "",
                                   command->name + length + 1);
     }
@@ -265,6 +297,10 @@ static int dispatch(int argc, char **argv, const node_command_t *commands)
         argv++;
         argc--;
     }
+    bool asked = help ? argc == 2
+                      : argc == 3 && (!strcmp(argv[2], "--help") || !strcmp(argv[2], "-h"));
+    if (asked && print_group(stdout, commands, argv[1]))
+        return NODE_EXIT_DONE;
     for (const node_command_t *command = commands; command->name; command++) {
         int words = match(command, argc, argv);
         char *ask[] = {argv[0], "--help", NULL};
