@@ -309,6 +309,9 @@ out:
     return err;
 }
 
+/* train.gamma where nobody wrote it: what a run keeps of its configuration has it, too. */
+static const double GAMMA = 0.1;
+
 /* What goes together of the optimizer's and the schedule's keys. */
 static err_t check_training(config_draft_t *draft)
 {
@@ -329,10 +332,21 @@ static err_t check_training(config_draft_t *draft)
     if (s->kind != NN_SCHEDULE_STEP && (s->milestone_count || s->every_epochs))
         FAIL_KEY(s->milestone_count ? "train.milestones" : "train.every_epochs",
                  "only train.schedule: step follows it");
-    if (s->kind == NN_SCHEDULE_COSINE && s->lr_min > s->lr)
+    if (s->kind != NN_SCHEDULE_STEP && s->gamma != GAMMA)
+        FAIL_KEY("train.gamma", "only train.schedule: step follows it");
+    if (s->kind != NN_SCHEDULE_COSINE && s->lr_min > 0)
+        FAIL_KEY("train.lr_min", "only train.schedule: cosine follows it");
+    if (s->lr_min > s->lr)
         FAIL_KEY("train.lr_min", "%g is above train.lr, %g", s->lr_min, s->lr);
     if (s->kind == NN_SCHEDULE_COSINE && s->warmup_epochs >= epochs)
-        FAIL_KEY("train.warmup_epochs", "%g leave nothing for the cosine: the run has %g epochs",
+        FAIL_KEY("train.warmup_epochs",
+                 "%g leave nothing for the cosine: the run has %g epochs; raise rounds or lower "
+                 "train.warmup_epochs",
+                 s->warmup_epochs, epochs);
+    if (s->warmup_epochs > 0 && s->warmup_epochs >= epochs)
+        FAIL_KEY("train.warmup_epochs",
+                 "%g leave nothing of the run, which has %g epochs; raise rounds or lower "
+                 "train.warmup_epochs",
                  s->warmup_epochs, epochs);
 out:
     return err;
