@@ -52,8 +52,8 @@ static void dense_collect(nn_run_t *run, const nn_step_t *step)
 {
     const nn_shape_t l = step->layout;
     if (l.height * l.width > 1)
-        nn_dense_unpack(nn_run_gradient(run, step->op->weight), run->partial, step->out_shape.channels,
-                        l.height, l.width, l.channels);
+        nn_dense_unpack(nn_run_gradient(run, step->op->weight), run->partial,
+                        step->out_shape.channels, l.height, l.width, l.channels);
 }
 
 static void norm_sums_part(void *argument, size_t part)

@@ -59,10 +59,10 @@ size_t nn_bottleneck_scratch(const nn_run_t *run, const nn_step_t *step)
     const nn_bottleneck_t *b = &step->block;
     size_t group = nn_bottleneck_group(run, step);
     size_t several = several_blocks(b, group);
-    size_t blocks =
-        line(several * group * b->H * b->W * NN_BLOCK) +
-        line(several * group * b->P * b->Q * NN_BLOCK) +
-        line((b->H + 2) * (b->W + 2) * NN_BLOCK) + line((b->P + 2) * (b->Q + 2) * NN_BLOCK);
+    size_t blocks = line(several * group * b->H * b->W * NN_BLOCK) +
+                    line(several * group * b->P * b->Q * NN_BLOCK) +
+                    line((b->H + 2) * (b->W + 2) * NN_BLOCK) +
+                    line((b->P + 2) * (b->Q + 2) * NN_BLOCK);
     if (run->mode == NN_RUN_INFER)
         blocks += line(group * b->P * b->Q * b->O);
     size_t tile = line(NN_TILE_ROWS * b->C) + line(b->C * b->C);
@@ -175,8 +175,8 @@ nn_norm_t nn_group_norm(const nn_group_t *g, int which, size_t first, size_t cha
     return norm;
 }
 
-void nn_group_product(const nn_group_t *g, float *c, const float *a, const float *b, bool accumulate,
-                      size_t rows, size_t inner, size_t columns)
+void nn_group_product(const nn_group_t *g, float *c, const float *a, const float *b,
+                      bool accumulate, size_t rows, size_t inner, size_t columns)
 {
     nn_product_t product = {.rows = rows,
                             .cols = columns,
@@ -299,7 +299,8 @@ void nn_group_center(const nn_group_t *g, float *to, const float *x, size_t rows
             to[r * C + c] = x[r * C + c] - (float)mean[c];
 }
 
-/* -- forward ------------------------------------------------------------------------------------ */
+/* -- forward ------------------------------------------------------------------------------------
+ */
 
 static void take_moments(const nn_group_t *g, const nn_block_t *k, const float *x, size_t rows,
                          size_t channels)

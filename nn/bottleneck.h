@@ -3,19 +3,21 @@
  *   x (H,W,C) -> expand 1x1 -> norm, ReLU6 -> depthwise 3x3 -> norm, ReLU6 -> project 1x1 -> norm
  *     [+ x] -> y (P,Q,O)
  *
- * The expanded tensors are some ten times as large as x and y, so what this step does is keep them
- * out of memory: they are worked on in groups of pictures and blocks of at most NN_BLOCK channels that fit
- * in L2, and lie in memory as [group][block][picture][pixel][channel of the block]. Normalisation
- * and ReLU6 are done while reading, moments are taken while writing. Between the parts of a pass
- * stand the BatchNorms, which need the whole batch.
+ * The expanded tensors are some ten times as large as x and y, so what this step does is touch
+ * memory for them as seldom as it can: they are worked on in groups of pictures and blocks of at
+ * most NN_BLOCK channels, and lie in memory as [group][block][picture][pixel][channel of the
+ * block]. Normalisation and ReLU6 are done while reading, moments are taken while writing. Between
+ * the parts of a pass stand the BatchNorms, which need the whole batch.
  *
- * With `recompute` the expanded tensor is never stored. Its moments follow from those of x: with
- * G = sum (x - mean x)(x - mean x)^T over the batch, channel e = w_e x has mean w_e mean x and
+ * With `recompute` what the expansion puts out is never stored. Its moments follow from those of x:
+ * with G = sum (x - mean x)(x - mean x)^T over the batch, channel e = w_e x has mean w_e mean x and
  * variance w_e G w_e^T / count. On the way back, with g the gradient behind norm and ReLU6,
- *   dz_e = scale_e (g_e - mean(g_e) - xhat_e mean(g_e xhat_e)),   xhat_e = invstd_e w_e (x - mean x)
+ *   dz_e = scale_e (g_e - mean(g_e) - xhat_e mean(g_e xhat_e)),
+ *   xhat_e = invstd_e w_e (x - mean x)
  * is linear in g and x, so that dx and dw need g only once, before its means are known:
- *   dx   = sum_e scale_e w_e g_e - k - M (x - mean x),  k = sum_e scale_e mean(g_e) w_e,
- *                                                       M = sum_e scale_e mean(g_e xhat_e) invstd_e w_e^T w_e
+ *   dx   = sum_e scale_e w_e g_e - k - M (x - mean x),
+ *   k    = sum_e scale_e mean(g_e) w_e,
+ *   M    = sum_e scale_e mean(g_e xhat_e) invstd_e w_e^T w_e,
  *   dw_e = scale_e (sum g_e x - mean(g_e) sum x - mean(g_e xhat_e) invstd_e w_e G) */
 #pragma once
 #include "nn/run.h"
@@ -35,7 +37,8 @@ void nn_bottleneck_infer(nn_run_t *run, const nn_step_t *step);
 /* Fills the gradients of the step's weights and of its input. */
 void nn_bottleneck_backward(nn_run_t *run, const nn_step_t *step);
 
-/* -- what the two directions share -------------------------------------------------------------- */
+/* -- what the two directions share --------------------------------------------------------------
+ */
 
 /* The pictures that are worked on together, and where a thread works on them. */
 typedef struct nn_group_s {
@@ -44,15 +47,15 @@ typedef struct nn_group_s {
     const nn_bottleneck_t *b;
     const nn_kernels_t *kernels;
     const nn_kept_t *kept;
-    size_t index;        /* of the group */
-    size_t part;         /* of the thread */
-    size_t share, shares; /* which share of the blocks, when threads share a group */
-    size_t first, count; /* pictures */
-    size_t rows, out_rows; /* pixels of them, before and behind the depthwise convolution */
-    float *wide_in, *wide_out; /* scratch for `several` blocks of (rows, NN_BLOCK) and
-                                  (out_rows, NN_BLOCK) */
-    size_t several;            /* blocks that one product sums over */
-    float *partial_out; /* scratch (out_rows, O), INFER */
+    size_t index;                  /* of the group */
+    size_t part;                   /* of the thread */
+    size_t share, shares;          /* which share of the blocks, when threads share a group */
+    size_t first, count;           /* pictures */
+    size_t rows, out_rows;         /* pixels of them, before and behind the depthwise convolution */
+    float *wide_in, *wide_out;     /* scratch for `several` blocks of (rows, NN_BLOCK) and
+                                      (out_rows, NN_BLOCK) */
+    size_t several;                /* blocks that one product sums over */
+    float *partial_out;            /* scratch (out_rows, O), INFER */
     float *padded_in, *padded_out; /* scratch (H+2,W+2,NN_BLOCK), (P+2,Q+2,NN_BLOCK) */
 } nn_group_t;
 
@@ -85,8 +88,8 @@ double *nn_group_sums(const nn_group_t *g, size_t channels);
 /* A BatchNorm's parameters from channel `first` on, for `channels` of them. */
 nn_norm_t nn_group_norm(const nn_group_t *g, int which, size_t first, size_t channels);
 /* c (rows, columns) = [c +] a (rows, inner) b (inner, columns), all dense. */
-void nn_group_product(const nn_group_t *g, float *c, const float *a, const float *b, bool accumulate,
-                      size_t rows, size_t inner, size_t columns);
+void nn_group_product(const nn_group_t *g, float *c, const float *a, const float *b,
+                      bool accumulate, size_t rows, size_t inner, size_t columns);
 /* c (rows, columns) = [c, or bias if not NULL] + the sum over `count` blocks from `first` on of
  * a (rows, channels) b (channels, columns): a block after block, all but E's last full; b at
  * b + first channel * columns. */

@@ -36,7 +36,8 @@ static const float *projected(const nn_group_t *g)
     return g->kept->buffers[NN_KEPT_PROJECTED] + g->first * g->b->P * g->b->Q * g->b->O;
 }
 
-/* -- the last BatchNorm ------------------------------------------------------------------------- */
+/* -- the last BatchNorm -------------------------------------------------------------------------
+ */
 
 static void projected_sums_group(const nn_group_t *g)
 {
@@ -46,7 +47,8 @@ static void projected_sums_group(const nn_group_t *g)
     g->kernels->norm_sums(sums, sums + g->b->O, projected(g), output_gradient(g), &norm);
 }
 
-/* -- the projection ----------------------------------------------------------------------------- */
+/* -- the projection -----------------------------------------------------------------------------
+ */
 
 /* The gradient behind the middle ReLU6 turned into that behind its BatchNorm, and its sums. */
 static void filtered_gradient(const nn_group_t *g, const nn_block_t *k, float *to)
@@ -85,12 +87,13 @@ static void project_group(const nn_group_t *g)
     }
 }
 
-/* -- the depthwise convolution ------------------------------------------------------------------ */
+/* -- the depthwise convolution ------------------------------------------------------------------
+ */
 
 /* A block's gradient g with respect to the expansion behind its BatchNorm, into `to`
  * (rows,channels), with its sums; or with respect to the input when there is no expansion. */
-static void filter_block(const nn_group_t *g, const nn_block_t *k, float *to, const float *filtered_g,
-                         const float *expanded)
+static void filter_block(const nn_group_t *g, const nn_block_t *k, float *to,
+                         const float *filtered_g, const float *expanded)
 {
     const nn_bottleneck_t *b = g->b;
     const size_t pixels = b->H * b->W, out_pixels = b->P * b->Q;
@@ -161,7 +164,8 @@ static void filter_group(const nn_group_t *g)
     }
 }
 
-/* -- the expansion ------------------------------------------------------------------------------ */
+/* -- the expansion ------------------------------------------------------------------------------
+ */
 
 static void expand_group(const nn_group_t *g)
 {
@@ -188,7 +192,8 @@ static void expand_group(const nn_group_t *g)
     }
 }
 
-/* -- the expansion that was not kept (bottleneck.h has the formulas) ---------------------------- */
+/* -- the expansion that was not kept (bottleneck.h has the formulas) ----------------------------
+ */
 
 static void scale_weights(nn_run_t *run, const nn_step_t *step)
 {
@@ -252,13 +257,13 @@ static void correct_weights(nn_run_t *run, const nn_step_t *step)
         for (size_t c = 0; c < b->C; c++) {
             float *to = &gradient[e * b->C + c];
             double weighted = (double)kept->buffers[NN_KEPT_WEIGHTED][e * b->C + c];
-            *to = (float)((double)scale[e] *
-                          ((double)*to - mean_g * mean[c] - mean_gx * weighted));
+            *to = (float)((double)scale[e] * ((double)*to - mean_g * mean[c] - mean_gx * weighted));
         }
     }
 }
 
-/* -- all of it ---------------------------------------------------------------------------------- */
+/* -- all of it ----------------------------------------------------------------------------------
+ */
 
 /* Sums of weight gradients, from blocks into PyTorch's order. */
 static void unpack(nn_run_t *run, const nn_step_t *step)

@@ -7,7 +7,8 @@
 
 struct nn_infer_s {
     nn_run_t *run;
-    size_t batch; /* most pictures a call; the run takes fewer at once, so that they stay in cache */
+    size_t
+        batch; /* most pictures a call; the run takes fewer at once, so that they stay in cache */
 };
 
 /* Pictures a thread works on at once: so many that a layer's weights are worth their loads, so few

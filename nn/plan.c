@@ -203,8 +203,8 @@ static const nn_op_t *lower_bottleneck(lowering_t *l, const nn_op_t *op)
     b->stride = filter->stride;
     b->C = step->in_shape.channels, b->E = wide.channels;
     b->O = plan->net->tensors[project->out].channels;
-    b->recompute = expand && b->C <= NN_RECOMPUTE_CHANNELS &&
-                   b->H * b->W * b->E > EXPANDED_KEPT_MAX;
+    b->recompute =
+        expand && b->C <= NN_RECOMPUTE_CHANNELS && b->H * b->W * b->E > EXPANDED_KEPT_MAX;
     if (b->recompute && b->C > plan->channel_max)
         plan->channel_max = b->C; /* the input has moments of its own */
     step->out = last->out;

@@ -37,7 +37,8 @@ typedef struct {
     size_t H, W, P, Q, stride; /* of the depthwise convolution, padded by 1 */
     size_t C, E, O;            /* channels: of the input, expanded, of the output */
     bool recompute;            /* the expansion is cheaper to compute twice than to keep */
-    size_t packed_expand, packed_depthwise, packed_project, packed_turned, packed_bias; /* offsets */
+    size_t packed_expand, packed_depthwise, packed_project, packed_turned,
+        packed_bias; /* offsets */
 } nn_bottleneck_t;
 
 typedef struct {

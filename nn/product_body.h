@@ -44,8 +44,8 @@ static inline __attribute__((always_inline)) void tile(float *c, const float *a,
 #pragma GCC unroll 4
             for (int v = 0; v < NV; v++) {
                 const float *at = from + (size_t)r * step + v * LANES;
-                sum[r][v] = v_add(sum[r][v], PARTIAL && v + 1 == NV ? v_load_tail(at, tail)
-                                                                    : v_load(at));
+                sum[r][v] =
+                    v_add(sum[r][v], PARTIAL && v + 1 == NV ? v_load_tail(at, tail) : v_load(at));
             }
         }
     }

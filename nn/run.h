@@ -79,7 +79,8 @@ void nn_run_backward(nn_run_t *run, const nn_state_t *state);
 
 /* Mean and biased variance of the batch at a BatchNorm, out of the sums that parts of `pictures`
  * pictures each (the last may have fewer) have left in run->sums [part][2][channels]: mean, and sum
- * of squared deviation from it. In the order of the parts, so threads do not matter. */
+ * of squared deviation from it. In the order of the parts, so it does not matter which
+ * thread did which. */
 void nn_run_merge_moments(nn_run_t *run, const nn_norm_site_t *site, size_t pictures);
 /* mean, invstd and scale of a BatchNorm: the batch's, or the running ones. */
 void nn_run_set_norm(nn_run_t *run, const nn_norm_site_t *site);

@@ -29,7 +29,7 @@ struct nn_threads_s {
 };
 
 /* Steps of a network follow one another within microseconds, and waking a sleeper takes tens of
- * them: whoever waits looks a while before he sleeps. Some 20 microseconds. */
+ * them: whoever waits looks a while before he sleeps, some microseconds. */
 enum { LOOKS = 1000 };
 
 static void pause_cpu(void)

@@ -47,18 +47,31 @@ typedef struct {
     int32_t labels[BATCH];
 } fixture_t;
 
-static fixture_t make(void)
+static fixture_t make_of(const nn_arch_t *arch)
 {
-    fixture_t f = {.net = cnn_new(INPUT, 0.25, CLASSES)};
+    fixture_t f = {0};
+    assert_ok(nn_net_new(&f.net, arch));
     rng_t rng = test_rng(1);
     assert_ok(nn_state_init(&f.state, f.net));
     nn_state_draw(&f.state, 11);
-    f.x = zeros_new(BATCH * PICTURE);
-    for (size_t i = 0; i < BATCH * PICTURE; i++)
+    size_t count = BATCH * arch->input * arch->input * 3;
+    f.x = zeros_new(count);
+    for (size_t i = 0; i < count; i++)
         f.x[i] = 2 * rng_float(&rng) - 1;
     for (size_t i = 0; i < BATCH; i++)
         f.labels[i] = (int32_t)rng_below(&rng, CLASSES);
     return f;
+}
+
+static const nn_arch_t archs[] = {
+    {.name = "cnn", .width = 0.25, .input = INPUT, .classes = CLASSES},
+    {.name = "mobilenet_v2", .width = 0.25, .strides = "small", .input = 32, .classes = CLASSES},
+};
+enum { ARCHS = sizeof archs / sizeof *archs };
+
+static fixture_t make(void)
+{
+    return make_of(&archs[0]);
 }
 
 static void release(fixture_t *f)
@@ -105,10 +118,11 @@ static void training_learns_a_batch_by_heart(void **unused)
 static void one_seed_gives_one_model_at_each_number_of_threads(void **unused)
 {
     (void)unused;
-    for (int threads = 1; threads <= 3; threads++) {
+    for (int k = 0; k < 3 * ARCHS; k++) {
+        const int threads = k % 3 + 1;
         char digests[2][65];
         for (int i = 0; i < 2; i++) {
-            fixture_t f = make();
+            fixture_t f = make_of(&archs[k / 3]);
             nn_trainer_t *trainer = trainer_new(&f, threads, NN_ADAM);
             train(&f, trainer, 12);
             nn_state_digest(digests[i], &f.state);
@@ -137,9 +151,9 @@ static void threads_agree_on_the_gradients(void **unused)
 static void fifty_more_steps_allocate_nothing(void **unused)
 {
     (void)unused;
-    for (int threads = 1; threads <= 2; threads++) {
-        fixture_t f = make();
-        nn_trainer_t *trainer = trainer_new(&f, threads, NN_ADAM);
+    for (int k = 0; k < 2 * ARCHS; k++) {
+        fixture_t f = make_of(&archs[k / 2]);
+        nn_trainer_t *trainer = trainer_new(&f, k % 2 + 1, NN_ADAM);
         train(&f, trainer, 3);
         uint64_t ours = nn_allocation_count(), all = heap_calls;
         train(&f, trainer, 50);
@@ -274,8 +288,8 @@ static void evaluation_is_what_the_logits_say(void **unused)
                  ERR_REFUSED, "evaluation interrupted after 0 of 21 pictures");
     err_clear();
     set.width = 10;
-    assert_fails(nn_evaluate(&metrics, infer, &f.state, &set, &normalisation, NULL),
-                 ERR_CONFIG, "pictures of 10 x 28 for a model of 28 x 28");
+    assert_fails(nn_evaluate(&metrics, infer, &f.state, &set, &normalisation, NULL), ERR_CONFIG,
+                 "pictures of 10 x 28 for a model of 28 x 28");
     nn_infer_destroy(&infer);
     free_set(&set);
     release(&f);
