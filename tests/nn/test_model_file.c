@@ -193,10 +193,11 @@ static void wrong_tensors_are_refused(void **unused)
 {
     (void)unused;
     saved_t s = make_model();
+    nn_model_t model;
     double wide[1000] = {0};
     float values[8] = {1, 2, 3, 4, 5, 6, 7, 8};
     const size_t eight[1] = {8}, two_four[2] = {2, 4};
-    const int64_t negative = -1;
+    const int64_t negative = -1, most = INT64_C(1) << 53, above = most + 1;
     save_with_tensor(&s, "conv1.bias", ST_F32, NULL, 0, NULL);
     check_refused("tensor \"conv1.bias\" is missing");
     save_with_tensor(&s, "conv9.bias", ST_F32, eight, 1, values);
@@ -208,7 +209,13 @@ static void wrong_tensors_are_refused(void **unused)
     save_with_tensor(&s, "bn1.num_batches_tracked", ST_F32, NULL, 0, values);
     check_refused("tensor \"bn1.num_batches_tracked\" is F32, expected I64");
     save_with_tensor(&s, "bn1.num_batches_tracked", ST_I64, NULL, 0, &negative);
-    check_refused("tensor \"bn1.num_batches_tracked\" is -1, expected 0 or more");
+    check_refused("tensor \"bn1.num_batches_tracked\" is -1, expected 0 to 2^53");
+    save_with_tensor(&s, "bn1.num_batches_tracked", ST_I64, NULL, 0, &above);
+    check_refused("tensor \"bn1.num_batches_tracked\" is 9007199254740993, expected 0 to 2^53");
+    save_with_tensor(&s, "bn1.num_batches_tracked", ST_I64, NULL, 0, &most);
+    assert_ok(nn_model_load(&model, path));
+    assert_int_equal(model.state.counters[0], most);
+    nn_model_free(&model);
     values[5] = NAN;
     save_with_tensor(&s, "conv1.bias", ST_F32, eight, 1, values);
     check_refused("tensor \"conv1.bias\" element 5 is NaN: the model is of no use");
