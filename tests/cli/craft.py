@@ -18,15 +18,15 @@ import sys
 import checkpoint
 
 
-def cnn_entries():
-    """PyTorch's state_dict of the cnn: (name, shape), in its order."""
+def cnn_entries(channels=(32, 64, 96)):
+    """PyTorch's state_dict of the cnn for 28 pixels: (name, shape), in its order."""
     entries = []
-    for i, (out, into, kernel) in enumerate([(32, 3, 5), (64, 32, 5), (96, 64, 3)], 1):
+    for i, (out, into, kernel) in enumerate(zip(channels, (3, *channels), (5, 5, 3)), 1):
         entries += [(f"conv{i}.weight", [out, into, kernel, kernel]), (f"conv{i}.bias", [out])]
         entries += [(f"bn{i}.{part}", [out]) for part in
                     ("weight", "bias", "running_mean", "running_var")]
         entries.append((f"bn{i}.num_batches_tracked", []))
-    for i, (out, into) in enumerate([(128, 96), (128, 128), (2, 128)], 1):
+    for i, (out, into) in enumerate([(128, channels[2]), (128, 128), (2, 128)], 1):
         entries += [(f"fc{i}.weight", [out, into]), (f"fc{i}.bias", [out])]
     return entries
 
@@ -127,6 +127,13 @@ def seeds(folder):
             file.write(b"\0" + whole)
         with open(name + ".pickle", "wb") as file:
             file.write(b"\1" + checkpoint.pickle_of(small, damage))
+    name = f"{folder}/cnn"  # of width 0.03: imported as a whole
+    checkpoint.write(name, [(label, shape, values(label, shape)) for label, shape in cnn_entries((1, 2, 3))],
+                     "half")
+    with open(name, "rb") as file:
+        whole = file.read()
+    with open(name, "wb") as file:
+        file.write(b"\0" + whole)
 
 
 def jpeg(path, side="16"):

@@ -37,7 +37,9 @@ static void run_pickle(const uint8_t *data, size_t size)
     pickle_free(&pickle);
 }
 
-/* The whole way of `hearsay import`, for nets that a fuzzer has the time to make. */
+enum { FLOATS_MAX = 1 << 20 };
+
+/* The whole way of `hearsay import`, for nets that a fuzzer has the time to fill. */
 static void import_state(const nn_arch_t *arch, nn_tensor_file_t *file)
 {
     nn_net_t *net = NULL;
@@ -45,7 +47,7 @@ static void import_state(const nn_arch_t *arch, nn_tensor_file_t *file)
     nn_import_report_t report;
     if (nn_net_new(&net, arch))
         return;
-    if (!nn_state_init(&state, net))
+    if (net->float_count <= FLOATS_MAX && !nn_state_init(&state, net))
         (void)nn_import_state(&state, &report, file, NULL, 1);
     nn_state_free(&state);
     nn_net_destroy(&net);
