@@ -178,14 +178,7 @@ nn_norm_t nn_group_norm(const nn_group_t *g, int which, size_t first, size_t cha
 void nn_group_product(const nn_group_t *g, float *c, const float *a, const float *b,
                       bool accumulate, size_t rows, size_t inner, size_t columns)
 {
-    nn_product_t product = {.rows = rows,
-                            .cols = columns,
-                            .outer = 1,
-                            .inner = inner,
-                            .a_row = inner,
-                            .a_inner = 1,
-                            .b_inner = columns,
-                            .c_row = columns};
+    nn_product_t product = nn_product_dense(rows, inner, columns);
     g->kernels->product(c, a, b, NULL, accumulate, &product);
 }
 
@@ -195,16 +188,10 @@ void nn_group_product_blocks(const nn_group_t *g, float *c, const float *a, cons
 {
     const size_t channels = least(count * NN_BLOCK, g->b->E - first * NN_BLOCK);
     const size_t rest = channels % NN_BLOCK, full = channels / NN_BLOCK;
-    nn_product_t product = {.rows = rows,
-                            .cols = columns,
-                            .outer = full,
-                            .inner = NN_BLOCK,
-                            .a_row = NN_BLOCK,
-                            .a_outer = rows * NN_BLOCK,
-                            .a_inner = 1,
-                            .b_outer = NN_BLOCK * columns,
-                            .b_inner = columns,
-                            .c_row = columns};
+    nn_product_t product = nn_product_dense(rows, NN_BLOCK, columns);
+    product.outer = full;
+    product.a_outer = rows * NN_BLOCK;
+    product.b_outer = NN_BLOCK * columns;
     b += first * NN_BLOCK * columns;
     if (full > 0)
         g->kernels->product(c, a, b, bias, accumulate, &product);
@@ -217,14 +204,7 @@ void nn_group_product_blocks(const nn_group_t *g, float *c, const float *a, cons
 void nn_group_product_turned(const nn_group_t *g, float *c, const float *a, const float *b,
                              size_t rows, size_t inner_rows, size_t columns)
 {
-    nn_product_t product = {.rows = inner_rows,
-                            .cols = columns,
-                            .outer = 1,
-                            .inner = rows,
-                            .a_row = 1,
-                            .a_inner = inner_rows,
-                            .b_inner = columns,
-                            .c_row = columns};
+    nn_product_t product = nn_product_transposed(inner_rows, rows, columns);
     g->kernels->product(c, a, b, NULL, true, &product);
 }
 

@@ -59,17 +59,10 @@ static void expand_rows(const nn_group_t *g, const nn_block_t *k, float *c, cons
 {
     const folded_t w = folded(g->run, g->b);
     const nn_norm_site_t *site = &g->run->plan.norms[g->step->site[0]];
-    nn_product_t product = {.rows = rows,
-                            .cols = k->channels,
-                            .outer = 1,
-                            .inner = g->b->C,
-                            .a_row = g->b->C,
-                            .a_inner = 1,
-                            .b_inner = k->channels,
-                            .c_row = k->channels,
-                            .clamp = true,
-                            .low = site->low,
-                            .high = site->high};
+    nn_product_t product = nn_product_dense(rows, g->b->C, k->channels);
+    product.clamp = true;
+    product.low = site->low;
+    product.high = site->high;
     g->kernels->product(c, x, w.expand + k->first * g->b->C, w.expand_bias + k->first, false,
                         &product);
 }
