@@ -190,8 +190,8 @@ def network_equals_simulator(f):
 QUICK = "deadline_ceiling_s: 8, deadline_floor_s: 1, suspect_s: 2, dead_s: 5"
 
 
-def killed(f, rounds):
-    config = f.config(rounds=rounds, samples=800, gossip=QUICK)
+def killed(f, rounds, extra=""):
+    config = f.config(rounds=rounds, samples=800, gossip=QUICK, extra=extra)
     run = f.run("r")
     up = start("up", config, "--run", run)
     wait_for(lambda: rounds_done(run, "p3") >= 2, "p3 in round 3")
@@ -200,7 +200,7 @@ def killed(f, rounds):
 
 
 def kill_and_finish(f):
-    up, run = killed(f, 5)
+    up, run = killed(f, 40)
     output, status = end(up, 120)
     rest = [n for n in names() if n != "p3"]
     assert status == 0, output
@@ -212,7 +212,8 @@ def kill_and_finish(f):
 
 
 def kill_and_rejoin(f):
-    up, run = killed(f, 120 // PATIENCE)
+    # rounds without end, so that the others are still at it when p3 is back, however fast they are
+    up, run = killed(f, 1000000, f"time_limit_s: {20 + 5 * PATIENCE}\n")
     wait_for(lambda: rounds_done(run, "p1") >= 5, "the others going on without p3")
     log = f"{HEARSAY} node {run}/config.yaml --name p3 --run {run} --rejoin"
     back = start(*log.split()[1:])
@@ -244,14 +245,18 @@ def pause(f):
 def interrupt(f, when, what):
     """Ctrl-C, then --resume: to the bits of a run that nobody interrupted."""
     config = f.config(rounds=6, samples=600)
-    whole, run = f.run("whole"), f.run("r")
+    whole = f.run("whole")
     call("up", config, "--run", whole)
-    up = start("up", config, "--run", run)
-    wait_for(lambda: when(run), what)
-    at = time.time()
-    os.killpg(up.pid, signal.SIGINT)  # as the terminal does: to all of them
-    output, status = end(up, 30)
-    took = time.time() - at
+    for attempt in range(5):  # on a busy machine a run can be over before it is seen that far
+        run = f.run(f"r{attempt}")
+        up = start("up", config, "--run", run)
+        wait_for(lambda: when(run), what)
+        at = time.time()
+        os.killpg(up.pid, signal.SIGINT)  # as the terminal does: to all of them
+        output, status = end(up, 30)
+        took = time.time() - at
+        if status != 0:
+            break
     assert took < 5 * PATIENCE, f"took {took:.1f} s\n{output}"
     assert status == 1 and f"hearsay up --resume {run}" in output, output
     assert not processes(run), "processes left"
@@ -302,7 +307,7 @@ def interrupt_late(f):
 
 def interrupt_twice(f):
     """Two interruptions: the round that all have in common is still there after the second."""
-    config = f.config(rounds=8, samples=600)
+    config = f.config(rounds=24, samples=600)
     whole, run = f.run("whole"), f.run("r")
     call("up", config, "--run", whole)
     arguments = ["up", config, "--run", run]
@@ -319,7 +324,7 @@ def interrupt_twice(f):
     for peer in names():
         with open(os.path.join(run, peer, "metrics.jsonl")) as lines:
             rows = [json.loads(line) for line in lines]
-        assert [r["round"] for r in rows] == list(range(1, 9)), rows
+        assert [r["round"] for r in rows] == list(range(1, 25)), rows
         assert all(a["bytes_sent"] <= b["bytes_sent"] for a, b in zip(rows, rows[1:])), rows
         assert not os.path.exists(os.path.join(run, peer, "model.safetensors")), peer
 
