@@ -49,29 +49,40 @@ out:
     return err;
 }
 
-err_t quant_open(quant_runner_t **runner, const char *path, size_t batch, int threads)
+err_t quant_load(nn_model_t *model, const char *path)
 {
     err_t err = ERR_OK;
     safetensors_t *file = NULL;
     bool folded = false;
     quant_precision_t precision = QUANT_FP32;
+    *model = (nn_model_t){0};
+    TRY(safetensors_open(&file, path));
+    TRY(nn_model_meta_get(&model->meta, file));
+    TRY(read_kind(&folded, &precision, &model->meta, file));
+    if (folded) {
+        TRY(load_folded(model, file, precision));
+    } else {
+        nn_model_meta_free(&model->meta);
+        TRY(nn_model_load(model, path));
+    }
+out:
+    safetensors_close(&file);
+    if (err)
+        nn_model_free(model);
+    return err;
+}
+
+err_t quant_open(quant_runner_t **runner, const char *path, size_t batch, int threads)
+{
+    err_t err = ERR_OK;
     quant_runner_t *r = xcalloc(1, sizeof *r);
     *runner = NULL;
-    TRY(safetensors_open(&file, path));
-    TRY(nn_model_meta_get(&r->model.meta, file));
-    TRY(read_kind(&folded, &precision, &r->model.meta, file));
-    if (folded) {
-        TRY(load_folded(&r->model, file, precision));
-    } else {
-        nn_model_meta_free(&r->model.meta);
-        TRY(nn_model_load(&r->model, path));
-    }
+    TRY(quant_load(&r->model, path));
     TRY(nn_infer_new(&r->infer, r->model.net, batch, threads));
     nn_infer_pack(r->infer, &r->model.state);
     *runner = r;
     r = NULL;
 out:
-    safetensors_close(&file);
     quant_close(&r);
     return err;
 }
