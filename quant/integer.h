@@ -51,7 +51,9 @@ void quant_integer_free(quant_integer_t *model);
 /* ERR_FORMAT, naming tensor or layer, when something of the above does not hold: scales that are not
  * normal numbers above 0, zero points out of range, tensors that must share parameters and do not, a
  * RELU's zero point other than 0, a RELU6's range beyond 6, weights of -128, a channel whose
- * |bias| + sum |w| 255 exceeds 2^31 - 1. What passes can be run by the engine without a check more. */
+ * |bias| + sum |w| 255 exceeds 2^31 - 1, or a multiplier with which something before its clamp could
+ * exceed 2^30 (so that it fits int32); ERR_CONFIG for a list that cannot compute in integers
+ * (quant_check_list). What passes can be run by the engine without a check more. */
 err_t quant_integer_check(const quant_integer_t *model);
 
 /* safetensors; docs/formats.md. Loading checks everything and trusts nothing. */
