@@ -69,7 +69,7 @@ static bool on_action(void *user, size_t index, const gossip_action_t *action,
                         gossip_sim_now_ms(s->sim));
     *busy_ms = action->kind == GOSSIP_ACT_TRAIN
                    ? (int64_t)(MS_PER_SAMPLE * node_learner_samples(peer->learner) *
-                               s->config.train.local_epochs)
+                               s->config.train.local_epochs / s->config.train.epoch_rounds)
                    : 1;
     return answered && !s->failed;
 }

@@ -65,7 +65,9 @@ typedef struct {
                                      nesterov, label_smoothing */
         nn_schedule_t schedule;   /* schedule, warmup_epochs, milestones, every_epochs, gamma,
                                      lr_min; its lr is optimizer.lr */
-        size_t batch, local_epochs;
+        size_t batch;
+        size_t local_epochs; /* passes a round */
+        size_t epoch_rounds; /* rounds a pass; one of the two is 1 */
         bool optimizer_reset; /* optimizer_state: reset | keep */
         int threads;
         data_augment_t augment; /* train.flip, train.crop_pad */
@@ -120,3 +122,6 @@ err_t node_config_find_peer(size_t *index, const node_config_t *config, const ch
 char *node_config_source_spec(const node_config_t *config);
 /* True when peers name their own data. */
 bool node_config_own_data(const node_config_t *config);
+
+/* Epochs of the whole run: rounds x local_epochs / epoch_rounds, a part of one being one. */
+uint64_t node_config_epochs(const node_config_t *config);

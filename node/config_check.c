@@ -319,13 +319,18 @@ static err_t check_training(config_draft_t *draft)
     node_config_t *c = &draft->config;
     const nn_optimizer_t *o = &c->train.optimizer;
     nn_schedule_t *s = &c->train.schedule;
-    const double epochs = (double)c->rounds * (double)c->train.local_epochs;
+    const double epochs = (double)node_config_epochs(c);
     s->lr = (double)o->lr;
     if (c->freeze == NODE_FREEZE_FEATURES && !c->init)
         FAIL_KEY("model.freeze", "features drawn at random would stay random: set model.init");
     if (o->nesterov && (o->kind != NN_SGD || o->momentum == 0))
         FAIL_KEY("train.nesterov",
                  "Nesterov's momentum needs train.optimizer: sgd and a train.momentum above 0");
+    if (c->train.epoch_rounds > 1 && c->train.local_epochs > 1)
+        FAIL_KEY("train.epoch_rounds",
+                 "%zu rounds a pass and %zu passes a round (train.local_epochs): one of them must "
+                 "be 1",
+                 c->train.epoch_rounds, c->train.local_epochs);
     if (s->kind == NN_SCHEDULE_STEP && !s->milestone_count && !s->every_epochs)
         FAIL_KEY("train.schedule",
                  "step needs train.milestones or train.every_epochs to know when");

@@ -108,7 +108,7 @@ const config_key_t config_keys[] = {
      false, NULL, "0", "part of the target that is spread over all classes, in training's loss"},
     {"train.schedule", CONFIG_CHOICE, AT(config.train.schedule.kind), 0, 0, false,
      "constant|step|cosine", "constant",
-     "what becomes of lr over the run (rounds x local_epochs): nothing; times gamma at milestones "
+     "what becomes of lr over the run (rounds x local_epochs / epoch_rounds): nothing; times gamma at milestones "
      "or every so many epochs; down to lr_min along a cosine"},
     {"train.warmup_epochs", CONFIG_REAL, AT(config.train.schedule.warmup_epochs), 0, 1e6, false,
      NULL, "0", "epochs in which the learning rate rises from nothing, step by step"},
@@ -124,6 +124,9 @@ const config_key_t config_keys[] = {
      "pictures a step"},
     {"train.local_epochs", CONFIG_SIZE, AT(config.train.local_epochs), 1, 10000, false, NULL, "1",
      "passes over its own pictures a round"},
+    {"train.epoch_rounds", CONFIG_SIZE, AT(config.train.epoch_rounds), 1, 10000, false, NULL, "1",
+     "or the other way round, with local_epochs: 1: rounds that a pass is spread over, an exchange "
+     "after each part of it"},
     {"train.optimizer_state", CONFIG_CHOICE, AT(optimizer_state), 0, 0, false, "keep|reset",
      "reset", "what becomes of momentum and moments when a round begins"},
     {"train.threads", CONFIG_INT, AT(config.train.threads), 1, 1024, false, NULL, "1",

@@ -109,6 +109,12 @@ err_t node_learner_new(node_learner_t **learner, node_setup_t *setup, size_t pee
     node_learner_show(l, "loading");
     remove_file(l, "summary.json"); /* of an earlier start: its end is not this one's */
     TRY(node_data_load(&l->data, setup, peer));
+    if (node_learner_epoch_steps(l) < l->config->train.epoch_rounds)
+        FAIL(ERR_CONFIG,
+             "%s has %zu pictures to train on, an epoch of %zu steps: too few to be spread over "
+             "train.epoch_rounds: %zu; lower that or train.batch",
+             l->name, l->data.train.count, node_learner_epoch_steps(l),
+             l->config->train.epoch_rounds);
     TRY(make_buffers(l));
     TRY(first_state(l, resume, resume_round));
     TRY(node_metrics_open(&l->metrics, run, l->name, l->first_round));

@@ -12,9 +12,7 @@ void node_learner_show(node_learner_t *l, const char *phase)
         l->world.progress(l->world.user, &l->progress);
 }
 
-/* Steps of an epoch: a last batch of one picture has no variance to normalise by and is left out.
- */
-static size_t epoch_steps(const node_learner_t *l)
+size_t node_learner_epoch_steps(const node_learner_t *l)
 {
     size_t count = l->data.train.count, batch = l->config->train.batch;
     size_t steps = (count + batch - 1) / batch;
@@ -24,23 +22,32 @@ static size_t epoch_steps(const node_learner_t *l)
 static void set_rate(node_learner_t *l, uint64_t epoch, size_t step, size_t steps)
 {
     const node_config_t *config = l->config;
-    uint64_t epochs = (uint64_t)config->rounds * config->train.local_epochs;
+    uint64_t epochs = node_config_epochs(config);
     double lr = nn_schedule_lr(&config->train.schedule, epoch, epochs, step, steps);
     nn_trainer_set_lr(l->trainer, (float)lr);
 }
 
-/* One pass over the training part; adds to the sums of the round. */
-static err_t train_epoch(node_learner_t *l, uint64_t epoch, double share_done, double *loss_sum,
-                         size_t *correct_sum, size_t *seen)
+/* What a round has seen. */
+typedef struct {
+    double loss_sum;
+    size_t correct, seen;
+    size_t steps; /* of the whole round, for the progress */
+    size_t done;  /* of those */
+} tally_t;
+
+/* Part `part` of the train.epoch_rounds of a pass over the training part, whose order is the
+ * epoch's. */
+static err_t train_part(node_learner_t *l, uint64_t epoch, size_t part, tally_t *tally)
 {
     const node_config_t *config = l->config;
     const data_set_t *set = &l->data.train;
+    const size_t parts = config->train.epoch_rounds, steps = node_learner_epoch_steps(l);
     rng_t augment, dropout;
-    rng_init(&augment, config->seed, RNG_STREAM_AUGMENT, l->peer, epoch);
-    rng_init(&dropout, config->seed, RNG_STREAM_DROPOUT, l->peer, epoch);
+    rng_init(&augment, config->seed, RNG_STREAM_AUGMENT, l->peer, epoch * parts + part);
+    rng_init(&dropout, config->seed, RNG_STREAM_DROPOUT, l->peer, epoch * parts + part);
     data_epoch_order(l->order, set->count, config->seed, l->peer, epoch);
-    const size_t steps = epoch_steps(l);
-    for (size_t at = 0, step = 0; step < steps; step++) {
+    for (size_t step = part * steps / parts; step < (part + 1) * steps / parts; step++) {
+        size_t at = step * config->train.batch;
         size_t n = set->count - at < config->train.batch ? set->count - at : config->train.batch;
         double loss;
         size_t correct;
@@ -50,14 +57,13 @@ static err_t train_epoch(node_learner_t *l, uint64_t epoch, double share_done, d
                    &config->train.augment, &augment);
         set_rate(l, epoch, step, steps);
         nn_trainer_step(l->trainer, &l->state, &loss, &correct, l->batch, l->labels, n, &dropout);
-        at += n;
-        *loss_sum += loss * (double)n;
-        *correct_sum += correct;
-        *seen += n;
-        l->progress.loss = *loss_sum / (double)*seen;
-        l->progress.accuracy = (double)*correct_sum / (double)*seen;
-        l->progress.done =
-            share_done + (double)at / (double)(set->count * config->train.local_epochs);
+        tally->loss_sum += loss * (double)n;
+        tally->correct += correct;
+        tally->seen += n;
+        tally->done++;
+        l->progress.loss = tally->loss_sum / (double)tally->seen;
+        l->progress.accuracy = (double)tally->correct / (double)tally->seen;
+        l->progress.done = (double)tally->done / (double)tally->steps;
         node_learner_show(l, "training");
     }
     return ERR_OK;
@@ -84,19 +90,19 @@ err_t node_learner_train_round(node_learner_t *l, uint32_t round)
 {
     err_t err = ERR_OK;
     const node_config_t *config = l->config;
-    double started_s = clock_monotonic_s(), loss_sum = 0.0;
-    size_t correct = 0, seen = 0;
+    const size_t parts = config->train.epoch_rounds, steps = node_learner_epoch_steps(l);
+    const uint64_t before = round - 1; /* rounds */
+    double started_s = clock_monotonic_s();
+    tally_t tally = {.steps = steps * config->train.local_epochs / parts};
     if (config->train.optimizer_reset)
         nn_trainer_reset(l->trainer);
     l->progress.round = round;
     for (size_t e = 0; e < config->train.local_epochs; e++)
-        TRY(train_epoch(l, (uint64_t)(round - 1) * config->train.local_epochs + e,
-                        (double)e / (double)config->train.local_epochs, &loss_sum, &correct,
-                        &seen));
+        TRY(train_part(l, before / parts * config->train.local_epochs + e, before % parts, &tally));
     l->row = node_metrics_row(round);
     l->row.train_s = clock_monotonic_s() - started_s;
-    l->row.train_loss = loss_sum / (double)seen;
-    l->row.train_accuracy = (double)correct / (double)seen;
+    l->row.train_loss = tally.loss_sum / (double)tally.seen;
+    l->row.train_accuracy = (double)tally.correct / (double)tally.seen;
     if (!gossip_values_ok(l->state.values, &l->setup->table))
         FAIL(ERR_REFUSED,
              "training diverged: the model holds NaN or Inf after round %u; set train.lr lower "

@@ -43,6 +43,8 @@ struct node_learner_s {
 /* Tells who watches that the peer is in `phase`, with the progress as it stands. */
 void node_learner_show(node_learner_t *learner, const char *phase);
 
+/* Steps of an epoch: a last batch of one picture has no variance to normalise by and is left out. */
+size_t node_learner_epoch_steps(const node_learner_t *learner);
 /* Trains `round` (from 1) from the state as it is, and measures it on the local test set; fills the
  * row up to what is known before mixing. ERR_REFUSED: interrupted, or training diverged. */
 err_t node_learner_train_round(node_learner_t *learner, uint32_t round);

@@ -79,7 +79,7 @@ static const char everything[] =
     "data: {samples: 77, partition: dirichlet(0.35), test_fraction: 0.3, local_test_fraction: 0, "
     "test: folder:t, on_bad_image: skip, mean: [0.1, 0.2, 0.3], std: [1, 0.25, 2e-1]}\n"
     "train: {optimizer: sgd, lr: 0.0123456, momentum: 0.9, weight_decay: 1e-4, beta1: 0.8, beta2: "
-    "0.99, epsilon: 1e-7, batch: 7, local_epochs: 3, optimizer_state: keep, threads: 2, flip: "
+    "0.99, epsilon: 1e-7, batch: 7, local_epochs: 3, epoch_rounds: 1, optimizer_state: keep, threads: 2, flip: "
     "true, "
     "crop_pad: 4}\n"
     "evaluate: {test_every: 0, peer: none}\n"

@@ -27,7 +27,7 @@ rounds: {rounds}
 peers: {{count: {peers}, base_port: {port}}}
 model: {{name: cnn, input: 32, width: 0.25}}
 data: {{source: synthetic, samples: {samples}, test_fraction: 0.2}}
-train: {{optimizer: adam, lr: 0.002, batch: 16, local_epochs: 1}}
+train: {{optimizer: adam, lr: 0.002, batch: 16, local_epochs: 1{train}}}
 gossip: {{topology: {topology}, {gossip}}}
 quantize: {{precisions: []}}
 """
@@ -61,11 +61,11 @@ class Folder:
             shutil.rmtree(self.path, ignore_errors=True)
 
     def config(self, name="c.yaml", rounds=3, peers=5, samples=400, topology="full",
-               gossip="deadline: none", extra=""):
+               gossip="deadline: none", train="", extra=""):
         path = os.path.join(self.path, name)
         with open(path, "w") as f:
             f.write(CONFIG.format(rounds=rounds, peers=peers, samples=samples, topology=topology,
-                                  gossip=gossip, port=free_port(3 * peers)) + extra)
+                                  gossip=gossip, train=train, port=free_port(3 * peers)) + extra)
         return path
 
     def run(self, name):
@@ -306,8 +306,9 @@ def interrupt_late(f):
 
 
 def interrupt_twice(f):
-    """Two interruptions: the round that all have in common is still there after the second."""
-    config = f.config(rounds=24, samples=600)
+    """Two interruptions: the round that all have in common is still there after the second. Rounds
+    that are a third of an epoch each end and begin anywhere in it."""
+    config = f.config(rounds=24, samples=600, train=", epoch_rounds: 3")
     whole, run = f.run("whole"), f.run("r")
     call("up", config, "--run", whole)
     arguments = ["up", config, "--run", run]
