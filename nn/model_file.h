@@ -22,6 +22,10 @@ void nn_model_meta_copy(nn_model_meta_t *to, const nn_model_meta_t *from);
 /* Metadata to and from a safetensors header: quant/ uses these for its own files. */
 err_t nn_model_meta_put(safetensors_writer_t *writer, const nn_model_meta_t *meta);
 err_t nn_model_meta_get(nn_model_meta_t *meta, const safetensors_t *file);
+/* The same keys and values but `format`, for files of other kinds: put(to, key, value) is called for
+ * each, in order. ERR_FORMAT: a class name is not UTF-8; nothing has been put then. */
+err_t nn_model_meta_each(const nn_model_meta_t *meta,
+                         void (*put)(void *to, const char *key, const char *value), void *to);
 
 err_t nn_model_save(const char *path, const nn_state_t *state, const nn_model_meta_t *meta);
 

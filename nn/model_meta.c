@@ -49,47 +49,54 @@ out:
     return text;
 }
 
-static void put_channels(safetensors_writer_t *writer, const char *key, const float *values)
+/* "0.5,0.5,0.5" */
+static void channels_text(char out[128], const float *values)
 {
-    char text[128];
-    snprintf(text, sizeof text, "%.9g,%.9g,%.9g", (double)values[0], (double)values[1],
-             (double)values[2]);
-    safetensors_writer_metadata(writer, key, text);
+    snprintf(out, 128, "%.9g,%.9g,%.9g", (double)values[0], (double)values[1], (double)values[2]);
 }
 
-static void put_u64(safetensors_writer_t *writer, const char *key, uint64_t value)
+err_t nn_model_meta_each(const nn_model_meta_t *meta,
+                         void (*put)(void *to, const char *key, const char *value), void *to)
 {
-    char text[24];
-    snprintf(text, sizeof text, "%" PRIu64, value);
-    safetensors_writer_metadata(writer, key, text);
+    err_t err = ERR_OK;
+    size_t bad = 0;
+    char text[128];
+    char *names = names_text(meta, &bad);
+    if (!names)
+        FAIL(ERR_FORMAT, "name of class %zu is not UTF-8: rename it", bad);
+    put(to, "architecture", meta->arch.name);
+    snprintf(text, sizeof text, "%.17g", meta->arch.width);
+    put(to, "width", text);
+    put(to, "strides", meta->arch.strides);
+    snprintf(text, sizeof text, "%.17g", meta->arch.dropout);
+    put(to, "dropout", text);
+    snprintf(text, sizeof text, "%zu", meta->arch.input);
+    put(to, "input", text);
+    snprintf(text, sizeof text, "%zu", meta->arch.classes);
+    put(to, "classes", text);
+    put(to, "class_names", names);
+    channels_text(text, meta->normalisation.mean);
+    put(to, "mean", text);
+    channels_text(text, meta->normalisation.std);
+    put(to, "std", text);
+    put(to, "federation", meta->federation);
+    snprintf(text, sizeof text, "%" PRIu64, meta->round);
+    put(to, "round", text);
+    put(to, "precision", meta->precision);
+out:
+    free(names);
+    return err;
+}
+
+static void put_metadata(void *to, const char *key, const char *value)
+{
+    safetensors_writer_metadata(to, key, value);
 }
 
 err_t nn_model_meta_put(safetensors_writer_t *writer, const nn_model_meta_t *meta)
 {
-    err_t err = ERR_OK;
-    size_t bad = 0;
-    char number[40];
-    char *names = names_text(meta, &bad);
-    if (!names)
-        FAIL(ERR_FORMAT, "name of class %zu is not UTF-8: rename it", bad);
     safetensors_writer_metadata(writer, "format", MODEL_FORMAT);
-    safetensors_writer_metadata(writer, "architecture", meta->arch.name);
-    snprintf(number, sizeof number, "%.17g", meta->arch.width);
-    safetensors_writer_metadata(writer, "width", number);
-    safetensors_writer_metadata(writer, "strides", meta->arch.strides);
-    snprintf(number, sizeof number, "%.17g", meta->arch.dropout);
-    safetensors_writer_metadata(writer, "dropout", number);
-    put_u64(writer, "input", meta->arch.input);
-    put_u64(writer, "classes", meta->arch.classes);
-    safetensors_writer_metadata(writer, "class_names", names);
-    put_channels(writer, "mean", meta->normalisation.mean);
-    put_channels(writer, "std", meta->normalisation.std);
-    safetensors_writer_metadata(writer, "federation", meta->federation);
-    put_u64(writer, "round", meta->round);
-    safetensors_writer_metadata(writer, "precision", meta->precision);
-out:
-    free(names);
-    return err;
+    return nn_model_meta_each(meta, put_metadata, writer);
 }
 
 /* The value of a key that must be there; copied into `out`, which must hold it. */

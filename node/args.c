@@ -43,6 +43,7 @@ static const option_t options[] = {
      "synthetic:SEED[:COUNT]",
      OPTION_TEXT, AT(data)},
     {"out", "out", "DIR", "Where to write", OPTION_TEXT, AT(out)},
+    {"onnx", "onnx", "FILE", "Write it there as ONNX", OPTION_TEXT, AT(onnx)},
     {"precisions", "precisions", "LIST", "What to convert to; fp16,int8 when not given",
      OPTION_TEXT, AT(precisions)},
     {"cost-per-mb", "cost-per-mb", "PRICE",

@@ -21,6 +21,7 @@ typedef struct {
     char *name;            /* --name */
     char *data;            /* --data SPEC */
     char *out;             /* --out FILE or DIR */
+    char *onnx;            /* --onnx FILE */
     char *precisions;      /* --precisions fp16,int8 */
     char *cost;            /* --cost-per-mb */
     char *bytes_run;       /* --bytes-run */

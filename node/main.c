@@ -76,6 +76,16 @@ static const node_command_t commands[] = {
      .positional_max = 2,
      .run = cmd_import,
      .example = "hearsay import mobilenet_v2.pth m.safetensors --mean imagenet --std imagenet"},
+    {.name = "export",
+     .arguments = "MODEL",
+     .help = "Writes MODEL (FP32, FP16 or INT8) as an ONNX file for ONNX Runtime and others: input "
+             "\"input\" (N,3,H,W) normalised, output \"logits\", classes and normalisation in its "
+             "metadata. INT8 computes there in integers too, to the same bits.",
+     .options = "onnx,json",
+     .positional_min = 1,
+     .positional_max = 1,
+     .run = cmd_export,
+     .example = "hearsay export RUN/quantized/model-int8.safetensors --onnx model-int8.onnx"},
     {.name = "data make",
      .arguments = "SPEC",
      .help = "Writes a data set, synthetic:SEED[:COUNT] or any other SPEC, as class folders of PNG "
