@@ -162,11 +162,16 @@ static void fold_layer(float *w2, float *b2, const float *w, const float *b, siz
     }
 }
 
+err_t quant_check_finite(const nn_state_t *state)
+{
+    return check_finite(state, ": the model is of no use");
+}
+
 err_t quant_fold_state(nn_state_t *folded, const nn_state_t *state)
 {
     err_t err = ERR_OK;
     const nn_net_t *from = state->net, *to = folded->net;
-    TRY(check_finite(state, ": the model is of no use"));
+    TRY(quant_check_finite(state));
     for (size_t i = 0, k = 0; i < from->op_count; i++) {
         const nn_op_t *op = &from->ops[i];
         if (op->kind == NN_OP_BATCH_NORM)

@@ -12,3 +12,6 @@ err_t quant_fold_net(nn_net_t **folded, const nn_net_t *net);
  *   g = gamma / sqrt(var + epsilon),  w' = w g,  b' = beta + (b - mean) g
  * ERR_FORMAT, naming the tensor, when an element of `state` or of what comes out is NaN or Inf. */
 err_t quant_fold_state(nn_state_t *folded, const nn_state_t *state);
+
+/* ERR_FORMAT, naming the tensor, when an element is NaN or Inf. */
+err_t quant_check_finite(const nn_state_t *state);

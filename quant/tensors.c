@@ -29,6 +29,16 @@ bool quant_op_shares(const nn_op_t *op)
            op->kind == NN_OP_FLATTEN || op->kind == NN_OP_DROPOUT;
 }
 
+bool quant_tensor_is_operand(const nn_net_t *net, int tensor)
+{
+    for (size_t i = 0; i < net->op_count; i++) {
+        const nn_op_t *op = &net->ops[i];
+        if (!quant_op_shares(op) && (op->in[0] == tensor || op->in[1] == tensor))
+            return true;
+    }
+    return false;
+}
+
 int quant_tensor_root(const nn_net_t *net, int tensor)
 {
     for (int op = quant_tensor_writer(net, tensor); op != NN_NONE && quant_op_shares(&net->ops[op]);

@@ -13,6 +13,9 @@ bool quant_op_has_weights(const nn_op_t *op);
 /* What it writes has the scale and the zero point of what it reads: RELU, RELU6, MAX_POOL, FLATTEN,
  * DROPOUT. */
 bool quant_op_shares(const nn_op_t *op);
+/* Some operation computes with it: CONV2D, DENSE, ADD or GLOBAL_AVG_POOL reads it. What calibration
+ * counts; the others have the parameters of one of these, or are read by nobody. */
+bool quant_tensor_is_operand(const nn_net_t *net, int tensor);
 /* The tensor where those that have `tensor`'s scale and zero point begin: the input, or what a
  * CONV2D, DENSE, ADD or GLOBAL_AVG_POOL writes. */
 int quant_tensor_root(const nn_net_t *net, int tensor);
