@@ -13,7 +13,7 @@
  *   hidden DENSE q_y = clamp(rne(f32(f32(acc) M_c)) + z_y, 0, 255)
  *   last DENSE   logit = f32(f32(acc) f32(s_x s_w,c)): float32
  *   ADD          ra = f32(s_a / s_y), rb = f32(s_b / s_y),
- *                f = f32(z_y - f32(f32(ra z_a) + f32(rb z_b))),
+ *                f = f32(z_y - fma(ra, z_a, f32(rb z_b))),
  *                q_y = clamp(rne(fma(q_a, ra, fma(q_b, rb, f))), 0, 255)
  *   GLOBAL_AVG_POOL  q_y = clamp(rne(f32(f32(sum q_x - n z_x) f32(s_x / f32(s_y n)))) + z_y, 0, 255)
  *   MAX_POOL     the largest q; FLATTEN, DROPOUT: q as it is

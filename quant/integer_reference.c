@@ -93,7 +93,7 @@ static void add(const call_t *c)
 {
     const quant_affine_t a = c->x_at[0], b = c->x_at[1], y = c->y_at;
     const float ra = a.scale / y.scale, rb = b.scale / y.scale;
-    const float za = ra * (float)a.zero, zb = rb * (float)b.zero, z = za + zb;
+    const float z = fmaf(ra, (float)a.zero, rb * (float)b.zero);
     const float f = (float)y.zero - z;
     for (size_t i = 0; i < count_of(c->out); i++)
         c->y[i] = to_uint8(fmaf((float)c->x[0][i], ra, fmaf((float)c->x[1][i], rb, f)), 0);
