@@ -18,6 +18,7 @@
 #include "nn/net.h"
 #include "nn/schedule.h"
 #include "nn/train.h"
+#include "quant/calibrate.h"
 #include "quant/quant.h"
 
 typedef struct {
@@ -27,6 +28,7 @@ typedef struct {
 } node_peer_t;
 
 typedef enum { NODE_FREEZE_NONE, NODE_FREEZE_FEATURES } node_freeze_t;
+typedef enum { NODE_CALIBRATE_PEERS, NODE_CALIBRATE_LOCAL } node_calibrate_t;
 typedef enum { NODE_EVALUATE_FIRST, NODE_EVALUATE_ALL, NODE_EVALUATE_NONE } node_evaluate_peer_t;
 
 typedef struct {
@@ -97,6 +99,10 @@ typedef struct {
     struct {
         quant_precision_t precisions[4];
         size_t precision_count; /* 0: `up` does not quantize */
+        node_calibrate_t calibrate;
+        size_t samples; /* pictures of each peer to calibrate on */
+        quant_clipping_t clipping;
+        bool bias_correction;
     } quantize;
 } node_config_t;
 

@@ -175,6 +175,18 @@ const config_key_t config_keys[] = {
 
     {"quantize.precisions", CONFIG_PRECISIONS, 0, 0, 0, false, "fp32|fp16|int8", "[fp16, int8]",
      "what `hearsay up` makes of the consensus; []: nothing"},
+    {"quantize.calibrate", CONFIG_CHOICE, AT(config.quantize.calibrate), 0, 0, false, "peers|local",
+     "peers",
+     "who calibrates int8: the peers together, each on its own training pictures, behind the "
+     "consensus, or `hearsay up` by itself"},
+    {"quantize.samples", CONFIG_SIZE, AT(config.quantize.samples), 2, 524288, false, NULL, "128",
+     "training pictures that int8 is calibrated on, of each peer"},
+    {"quantize.clipping", CONFIG_CHOICE, AT(config.quantize.clipping), 0, 0, false,
+     "minmax|mse|percentile|kl", "mse",
+     "how the range of a tensor's values is cut for int8: not at all; where the squared error is "
+     "least; at 99.99 % of them; where the least information is lost"},
+    {"quantize.bias_correction", CONFIG_BOOL, AT(config.quantize.bias_correction), 0, 0, false,
+     NULL, "true", "take the mean error of int8's rounded weights off the biases"},
 };
 
 size_t config_key_count(void)
