@@ -83,6 +83,8 @@ static void backward_picture(nn_run_t *run, const nn_step_t *step, size_t i)
     } else if (step->kind == NN_STEP_CLAMP) {
         run->kernels->clamp_backward(dx, run->activations[step->out] + i * out, dy, step->low,
                                      step->high, out);
+    } else if (step->kind == NN_STEP_FAKE_QUANT) {
+        run->kernels->fake_quant_backward(dx, x, dy, step->op->scale, step->op->zero, out);
     } else if (step->kind == NN_STEP_MAX_POOL) {
         nn_max_pool_backward(dx, x, dy, in.height, in.width, in.channels, step->op->kernel,
                              step->op->stride);

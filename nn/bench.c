@@ -187,6 +187,7 @@ static const char *kind_name(nn_step_kind_t kind)
                                         [NN_STEP_ADD] = "add",
                                         [NN_STEP_DROPOUT] = "dropout",
                                         [NN_STEP_DENSE] = "dense",
+                                        [NN_STEP_FAKE_QUANT] = "fake_quant",
                                         [NN_STEP_BOTTLENECK] = "bottleneck"};
     return (size_t)kind < sizeof names / sizeof names[0] && names[kind] ? names[kind] : "other";
 }

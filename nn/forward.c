@@ -71,6 +71,8 @@ static void forward_picture(nn_run_t *run, const nn_step_t *step, size_t i)
         run->kernels->norm_forward(y, x, &norm);
     } else if (step->kind == NN_STEP_CLAMP) {
         run->kernels->clamp(y, x, step->low, step->high, out);
+    } else if (step->kind == NN_STEP_FAKE_QUANT) {
+        run->kernels->fake_quant(y, x, step->op->scale, step->op->zero, out);
     } else if (step->kind == NN_STEP_MAX_POOL) {
         nn_max_pool_forward(y, x, in.height, in.width, in.channels, step->op->kernel,
                             step->op->stride);

@@ -118,6 +118,14 @@ typedef struct {
     /* dx = dy where low < y < high, else 0; dx may be dy. */
     void (*clamp_backward)(float *dx, const float *y, const float *dy, float low, float high,
                            size_t count);
+    /* y = scale * (clamp(rne(x / scale) + zero, 0, 255) - zero): what uint8 makes of x, as a float;
+     * scale > 0, zero whole, 0 .. 255; y may be x. PyTorch's fake_quantize_per_tensor_affine, which
+     * multiplies by 1 / scale. */
+    void (*fake_quant)(float *y, const float *x, float scale, float zero, size_t count);
+    /* Straight through: dx = dy where rne(x / scale) + zero is in 0 .. 255, else 0; dx may be dy.
+     * NaN goes through. */
+    void (*fake_quant_backward)(float *dx, const float *x, const float *dy, float scale, float zero,
+                                size_t count);
     /* to += from */
     void (*add)(float *to, const float *from, size_t count);
     void (*adam)(float *w, float *m, float *v, const float *g, const nn_adam_t *p, size_t count);

@@ -230,6 +230,33 @@ static void K(clamp_backward)(float *dx, const float *y, const float *dy, float 
     }
 }
 
+/* To the nearest whole number, ties to even, for |v| <= 2^22: adding 1.5 * 2^23 leaves no room for
+ * more. A rintf would be a call where the instruction set has no rounding. NaN goes through. */
+static inline float round_small(float v)
+{
+    const float shift = 12582912.0f;
+    return (v + shift) - shift;
+}
+
+/* Clamped before it is rounded, which is the same because the bounds are whole. */
+static void K(fake_quant)(float *y, const float *x, float scale, float zero, size_t count)
+{
+    const float low = -zero, high = 255.0f - zero;
+    for (size_t i = 0; i < count; i++)
+        y[i] = scale * round_small(clampf(x[i] / scale, low, high));
+}
+
+static void K(fake_quant_backward)(float *dx, const float *x, const float *dy, float scale,
+                                   float zero, size_t count)
+{
+    const float low = -zero, high = 255.0f - zero;
+    for (size_t i = 0; i < count; i++) {
+        float q = round_small(clampf(x[i] / scale, low - 1.0f, high + 1.0f));
+        float g = q < low ? 0.0f : dy[i];
+        dx[i] = q > high ? 0.0f : g;
+    }
+}
+
 static void K(add)(float *restrict to, const float *restrict from, size_t count)
 {
     for (size_t i = 0; i < count; i++)
@@ -269,6 +296,7 @@ static void K(sgd)(float *restrict w, float *restrict buffer, const float *restr
         .name = level, .product = K(product), .moments = K(moments),                               \
         .add_columns = K(add_columns), .norm_forward = K(norm_forward), .norm_sums = K(norm_sums), \
         .norm_backward = K(norm_backward), .clamp = K(clamp), .clamp_backward = K(clamp_backward), \
+        .fake_quant = K(fake_quant), .fake_quant_backward = K(fake_quant_backward),                \
         .add = K(add), .adam = K(adam), .sgd = K(sgd), .pad_norm = K(pad_norm),                    \
         .depthwise_forward = K(depthwise_forward), .mask_sums = K(mask_sums),                      \
         .pad_gradient = K(pad_gradient),                                                           \

@@ -21,7 +21,8 @@ typedef enum {
     NN_OP_ADD,
     NN_OP_FLATTEN, /* (H,W,C) to a vector in PyTorch's order (C,H,W): the dense layer permutes */
     NN_OP_DROPOUT,
-    NN_OP_DENSE
+    NN_OP_DENSE,
+    NN_OP_FAKE_QUANT /* rounded to what uint8 can say; no builder makes it, quant/qat.c does */
 } nn_op_kind_t;
 
 /* Shape of one picture's activations, NHWC inside: height and width are 1 after a flatten. */
@@ -39,6 +40,7 @@ typedef struct {
     size_t kernel, stride, pad, groups;     /* CONV2D; kernel and stride also of MAX_POOL */
     float dropout;                          /* DROPOUT: probability */
     float epsilon, momentum;                /* BATCH_NORM: 1e-5, 0.1 */
+    float scale, zero;                      /* FAKE_QUANT: a normal number above 0; 0 to 255 */
     int weight, bias;                       /* entries, or NN_NONE */
     int running_mean, running_var, counter; /* entries of BATCH_NORM, else NN_NONE */
 } nn_op_t;

@@ -265,6 +265,10 @@ static const nn_op_t *lower(lowering_t *l, const nn_op_t *op)
     case NN_OP_DENSE:
         lower_dense(l, op);
         break;
+    case NN_OP_FAKE_QUANT:
+        append(l, NN_STEP_FAKE_QUANT, op);
+        l->layout[op->out] = l->layout[op->in[0]];
+        break;
     }
     return op;
 }
@@ -274,7 +278,7 @@ static err_t check(const nn_net_t *net)
     err_t err = ERR_OK;
     for (size_t i = 0; i < net->op_count; i++) {
         const nn_op_t *op = &net->ops[i];
-        if (op->kind < NN_OP_CONV2D || op->kind > NN_OP_DENSE)
+        if (op->kind < NN_OP_CONV2D || op->kind > NN_OP_FAKE_QUANT)
             FAIL(ERR_CONFIG, "operation %zu: kind %d is not implemented", i, (int)op->kind);
         if (op->kind == NN_OP_CONV2D && op->pad >= op->kernel)
             FAIL(ERR_CONFIG, "%s: padding %zu must be smaller than the kernel, %zu", op->name,

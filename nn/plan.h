@@ -15,6 +15,7 @@ typedef enum {
     NN_STEP_ADD,
     NN_STEP_DROPOUT,
     NN_STEP_DENSE,
+    NN_STEP_FAKE_QUANT,
     NN_STEP_BOTTLENECK /* an inverted residual, whole (bottleneck.h) */
 } nn_step_kind_t;
 

@@ -124,8 +124,9 @@ static void optimize(nn_trainer_t *t, nn_state_t *state)
     }
 }
 
-void nn_trainer_step(nn_trainer_t *t, nn_state_t *state, double *loss, size_t *correct,
-                     const float *x, const int32_t *labels, size_t n, rng_t *dropout)
+void nn_trainer_differentiate(nn_trainer_t *t, const nn_state_t *state, double *loss,
+                              size_t *correct, const float *x, const int32_t *labels, size_t n,
+                              rng_t *dropout)
 {
     nn_run_t *run = t->run;
     const size_t classes = t->net->arch.classes;
@@ -141,13 +142,25 @@ void nn_trainer_step(nn_trainer_t *t, nn_state_t *state, double *loss, size_t *c
     *loss = nn_cross_entropy(gradient, correct, nn_trainer_logits(t), labels, n, classes,
                              (double)t->optimizer.label_smoothing) /
             (double)n;
-    if (t->head) {
+    if (t->head)
         nn_head_backward(t->head, n);
-    } else {
+    else
         nn_run_backward(run, state);
-        update_statistics(run, state);
-    }
+}
+
+void nn_trainer_update(nn_trainer_t *t, nn_state_t *state)
+{
+    CHECK(state->net->float_count == t->net->float_count);
+    if (t->run)
+        update_statistics(t->run, state);
     optimize(t, state);
+}
+
+void nn_trainer_step(nn_trainer_t *t, nn_state_t *state, double *loss, size_t *correct,
+                     const float *x, const int32_t *labels, size_t n, rng_t *dropout)
+{
+    nn_trainer_differentiate(t, state, loss, correct, x, labels, n, dropout);
+    nn_trainer_update(t, state);
 }
 
 nn_run_t *nn_trainer_run(const nn_trainer_t *t)
@@ -155,7 +168,7 @@ nn_run_t *nn_trainer_run(const nn_trainer_t *t)
     return t->run;
 }
 
-const float *nn_trainer_gradients(const nn_trainer_t *t)
+float *nn_trainer_gradients(const nn_trainer_t *t)
 {
     return t->head ? t->head->gradient : t->run->gradient;
 }
@@ -163,6 +176,11 @@ const float *nn_trainer_gradients(const nn_trainer_t *t)
 const float *nn_trainer_logits(const nn_trainer_t *t)
 {
     return t->head ? t->head->logits : t->run->activations[t->run->plan.logits];
+}
+
+const float *nn_trainer_activation(const nn_trainer_t *t, int tensor)
+{
+    return t->run ? t->run->activations[tensor] : NULL;
 }
 
 void nn_trainer_set_lr(nn_trainer_t *t, float lr)

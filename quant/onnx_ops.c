@@ -40,6 +40,8 @@ static const char *kind_name(nn_op_kind_t kind)
         return "dropout";
     case NN_OP_DENSE:
         return "dense";
+    case NN_OP_FAKE_QUANT:
+        return "fake_quant";
     }
     return "operation";
 }
@@ -138,6 +140,7 @@ err_t quant_onnx_op(quant_onnx_graph_t *graph, const nn_net_t *net, const nn_op_
         break;
     case NN_OP_BATCH_NORM:
     case NN_OP_DROPOUT:
+    case NN_OP_FAKE_QUANT:
         FAIL(ERR_CONFIG, "operation %s \"%s\" is none of inference", kind_name(op->kind), op->name);
     }
 out:

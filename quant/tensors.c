@@ -54,7 +54,8 @@ void quant_tensor_text(char out[QUANT_TENSOR_TEXT], const nn_net_t *net, int ten
         [NN_OP_RELU] = "relu",          [NN_OP_RELU6] = "relu6",
         [NN_OP_MAX_POOL] = "max pool",  [NN_OP_GLOBAL_AVG_POOL] = "global average pool",
         [NN_OP_ADD] = "addition",       [NN_OP_FLATTEN] = "flatten",
-        [NN_OP_DROPOUT] = "dropout",    [NN_OP_DENSE] = "dense layer"};
+        [NN_OP_DROPOUT] = "dropout",    [NN_OP_DENSE] = "dense layer",
+        [NN_OP_FAKE_QUANT] = "rounding"};
     const char *kind = NULL;
     for (int op = quant_tensor_writer(net, tensor); op != NN_NONE;
          op = quant_tensor_writer(net, tensor)) {
@@ -101,6 +102,8 @@ err_t quant_check_list(const nn_net_t *net)
         const nn_op_t *op = &net->ops[i];
         if (op->kind == NN_OP_BATCH_NORM)
             FAIL(ERR_CONFIG, "integers: \"%s\" must be folded first", op->name);
+        if (op->kind == NN_OP_FAKE_QUANT)
+            FAIL(ERR_CONFIG, "integers: operation %zu rounds floats, which is for training", i);
         if (op->kind == NN_OP_RELU || op->kind == NN_OP_RELU6)
             TRY(check_relu(net, op));
     }

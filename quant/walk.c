@@ -207,6 +207,9 @@ static void run_op(float *y, const float *x, const float *x2, const quant_walk_t
     case NN_OP_DROPOUT:
         memcpy(y, x, count * sizeof *y);
         break;
+    case NN_OP_FAKE_QUANT:
+        walk->kernels->fake_quant(y, x, op->scale, op->zero, count);
+        break;
     case NN_OP_BATCH_NORM:
         CHECK(op->kind != NN_OP_BATCH_NORM); /* quant_walk_init refuses it */
     }

@@ -118,6 +118,36 @@ static void average(const call_t *c)
     }
 }
 
+static bool held;
+static double *rounding[REFERENCE_TENSORS]; /* of each FAKE_QUANT's output */
+
+void reference_hold(bool hold)
+{
+    held = hold;
+    for (size_t t = 0; !hold && t < REFERENCE_TENSORS; t++) {
+        free(rounding[t]);
+        rounding[t] = NULL;
+    }
+}
+
+static void fake_quant(const call_t *c, size_t count)
+{
+    const double scale = (double)c->op->scale, zero = (double)c->op->zero;
+    double **added = &rounding[c->op->out];
+    if (!held) {
+        free(*added);
+        *added = calloc(count, sizeof **added);
+    }
+    for (size_t k = 0; k < count; k++) {
+        double low = (-zero - 0.5) * scale, high = (255.5 - zero) * scale; /* what rounds to them */
+        double q = fmin(fmax(rint(c->x[k] / scale), -zero), 255 - zero);
+        double clamped = fmin(fmax(c->x[k], low), high);
+        if (!held)
+            (*added)[k] = q * scale - clamped;
+        c->y[k] = clamped + (*added)[k];
+    }
+}
+
 static void run(const call_t *c, bool training, const float *mask)
 {
     size_t count = c->n * c->out.height * c->out.width * c->out.channels;
@@ -152,6 +182,9 @@ static void run(const call_t *c, bool training, const float *mask)
         break;
     case NN_OP_DENSE:
         dense(c);
+        break;
+    case NN_OP_FAKE_QUANT:
+        fake_quant(c, count);
         break;
     }
 }

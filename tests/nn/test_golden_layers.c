@@ -313,6 +313,38 @@ static void optimizers_agree(void **state)
     }
 }
 
+/* Rounding to uint8, forward and straight through: tests/golden/fake_quant.py. */
+static void fake_quant_agrees(void **state)
+{
+    (void)state;
+    enum { COUNT = 3001 };
+    static const struct {
+        const char *name;
+        float scale, zero;
+    } cases[] = {{"relu6", 6.0f / 255, 0},
+                 {"signed", 0.0123f, 97},
+                 {"narrow", 0.003f, 200},
+                 {"negative", 0.02f, 255}};
+    safetensors_t *layers = file;
+    assert_ok(safetensors_open(&file, GOLDEN_DIR "/nn_fake_quant.safetensors"));
+    float *x = formula_new(1, COUNT, 8), *dy = formula_new(4, COUNT, 1);
+    float *y = zeros_new(COUNT), *dx = zeros_new(COUNT);
+    for (int level = CPU_C; level <= CPU_AVX512; level++) {
+        const nn_kernels_t *k = nn_kernels_at((cpu_level_t)level);
+        for (size_t i = 0; k && i < sizeof cases / sizeof cases[0]; i++) {
+            k->fake_quant(y, x, cases[i].scale, cases[i].zero, COUNT);
+            k->fake_quant_backward(dx, x, dy, cases[i].scale, cases[i].zero, COUNT);
+            near(cases[i].name, "y", y, COUNT);
+            near(cases[i].name, "dx", dx, COUNT);
+        }
+    }
+    float *all[] = {x, dy, y, dx};
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
+        free(all[i]);
+    safetensors_close(&file);
+    file = layers;
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(convolutions_agree),
     cmocka_unit_test(winograd_is_as_exact_as_a_sum),
@@ -321,6 +353,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(dense_layers_agree),
     cmocka_unit_test(cross_entropy_agrees),
     cmocka_unit_test(optimizers_agree),
+    cmocka_unit_test(fake_quant_agrees),
 };
 
 int main(int argc, char **argv)

@@ -146,8 +146,13 @@ static void products_carry_nan_and_infinity(void **state)
     b[18] = INFINITY;
     for (int level = CPU_C; level <= CPU_AVX512; level++) {
         const nn_kernels_t *k = nn_kernels_at((cpu_level_t)level);
-        nn_product_t p = {
-            .rows = 1, .cols = 19, .outer = 1, .inner = 2, .a_inner = 1, .b_inner = 19, .c_row = 19};
+        nn_product_t p = {.rows = 1,
+                          .cols = 19,
+                          .outer = 1,
+                          .inner = 2,
+                          .a_inner = 1,
+                          .b_inner = 19,
+                          .c_row = 19};
         for (int clamp = 0; k && clamp < 2; clamp++) {
             p.clamp = clamp, p.low = 0, p.high = 2;
             k->product(c, a, b, NULL, false, &p);
@@ -280,6 +285,38 @@ static void elementwise_kernels_agree_with_their_formulas(void **state)
     }
 }
 
+/* Rounding to uint8 and its straight-through gradient: every level to the bit, at ties, at both
+ * ends of the range and beyond, and with NaN. */
+static void fake_quant_is_what_its_formula_says(void **state)
+{
+    (void)state;
+    rng_t rng = test_rng(6);
+    for (int level = CPU_C; level <= CPU_AVX512; level++) {
+        const nn_kernels_t *k = nn_kernels_at((cpu_level_t)level);
+        for (size_t n = 3; k && n < 200; n += 1 + n / 7) {
+            const float zero = (float)rng_below(&rng, 256), scale = n % 2 ? 0.25f : 0.017f;
+            float *x = guarded_new(&rng, n, 200 * scale), *y = guarded_new(&rng, n, 1);
+            float *dy = guarded_new(&rng, n, 1), *dx = guarded_new(&rng, n, 0);
+            x[0] = NAN, x[1] = -1e30f, x[2] = INFINITY;
+            for (size_t i = 3; n % 2 && i < n; i++) /* halves of a step */
+                x[i] = (rintf(x[i] / scale) + 0.5f * (float)(i % 3)) * scale;
+            k->fake_quant(y, x, scale, zero, n);
+            k->fake_quant_backward(dx, x, dy, scale, zero, n);
+            assert_true(isnan(y[0]) && dx[0] == dy[0]);
+            for (size_t i = 1; i < n; i++) {
+                float q = rintf(x[i] / scale) + zero;
+                assert_true(y[i] == scale * (fminf(fmaxf(q, 0), 255) - zero));
+                assert_true(dx[i] == (q >= 0 && q <= 255 ? dy[i] : 0));
+            }
+            check_guard("fake_quant", y, n);
+            check_guard("fake_quant_backward", dx, n);
+            float *all[] = {x, y, dy, dx};
+            for (size_t i = 0; i < 4; i++)
+                free(all[i]);
+        }
+    }
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(products_agree_on_odd_sizes),
     cmocka_unit_test(long_products_agree),
@@ -289,6 +326,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(norms_agree_on_odd_sizes),
     cmocka_unit_test(ties_in_a_window_go_to_the_first),
     cmocka_unit_test(elementwise_kernels_agree_with_their_formulas),
+    cmocka_unit_test(fake_quant_is_what_its_formula_says),
 };
 
 int main(int argc, char **argv)

@@ -125,6 +125,37 @@ static nn_net_t *branching_net(void)
     return net;
 }
 
+static int fake_quant(nn_builder_t *b, int in, float scale, float zero)
+{
+    int t = nn_build_simple(b, NN_OP_FAKE_QUANT, in);
+    b->net->ops[b->net->op_count - 1].scale = scale;
+    b->net->ops[b->net->op_count - 1].zero = zero;
+    return t;
+}
+
+/* What quant/qat.c makes: rounding behind activations, additions, pools and a flatten, with ranges
+ * that cut off above and below. */
+static nn_net_t *rounded_net(void)
+{
+    nn_builder_t b;
+    nn_net_t *net = empty_net(&b, 8, 7, 2, CLASSES);
+    int t = nn_build_conv2d(&b, "c1", 0, 6, 3, 1, 1, 1, true), in;
+    in = t = fake_quant(&b, nn_build_simple(&b, NN_OP_RELU6, t), 0.0625f, 244);
+    t = nn_build_conv2d(&b, "c2", t, 6, 3, 1, 1, 6, true);
+    t = fake_quant(&b, t, 0.0625f, 4);
+    t = nn_build_add(&b, in, t);
+    t = fake_quant(&b, t, 0.13f, 246); /* no sum of sixteenths ends a step */
+    t = nn_build_conv2d(&b, "c3", t, 5, 1, 1, 0, 1, true);
+    t = nn_build_max_pool(&b, t, 2, 2); /* ahead of rounding: equal values have no one gradient */
+    t = nn_build_simple(&b, NN_OP_FLATTEN, t);
+    t = fake_quant(&b, t, 0.125f, 249);
+    t = nn_build_dense(&b, "f1", t, 7);
+    t = fake_quant(&b, nn_build_simple(&b, NN_OP_RELU, t), 0.0625f, 252);
+    nn_build_dense(&b, "f2", t, CLASSES);
+    assert_false(b.failed);
+    return net;
+}
+
 typedef struct {
     nn_net_t *net;
     nn_state_t state;
@@ -209,6 +240,7 @@ static void check_gradients(case_t *c, int threads, size_t stride)
     double expected = reference_loss(c->net, c->values, c->x, c->labels, N, mask);
     assert_true(fabs(loss - expected) < 1e-5 * fabs(expected));
     nn_run_backward(run, &c->state);
+    reference_hold(true);
     for (size_t i = 0; i < c->net->entry_count; i++) {
         const nn_entry_t *e = &c->net->entries[i];
         if (e->kind > NN_KIND_BN_BIAS)
@@ -229,6 +261,7 @@ static void check_gradients(case_t *c, int threads, size_t stride)
         free(numeric);
         free(analytic);
     }
+    reference_hold(false);
     nn_run_destroy(&run);
 }
 
@@ -314,6 +347,12 @@ static void branching_net_has_the_lists_logits_and_gradients(void **state)
     check_net(branching_net);
 }
 
+static void rounded_net_has_the_lists_logits_and_straight_through_gradients(void **state)
+{
+    (void)state;
+    check_net(rounded_net);
+}
+
 static void cnn_lowers_to_eleven_steps(void **state)
 {
     (void)state;
@@ -386,6 +425,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(large_net_has_the_lists_logits_and_gradients),
     cmocka_unit_test(moments_of_nearly_collinear_channels_hold),
     cmocka_unit_test(branching_net_has_the_lists_logits_and_gradients),
+    cmocka_unit_test(rounded_net_has_the_lists_logits_and_straight_through_gradients),
     cmocka_unit_test(cnn_lowers_to_eleven_steps),
     cmocka_unit_test(buffers_that_live_at_once_do_not_overlap),
     cmocka_unit_test(impossible_operations_are_refused),
