@@ -26,7 +26,7 @@ static cpu_level_t detect(void)
     if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") || !has_f16c())
         return CPU_C;
 #if defined(HEARSAY_EMULATE_AVX512)
-    return CPU_AVX512; /* with AVX2's instructions */
+    return CPU_VNNI; /* with AVX2's instructions */
 #endif
     if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512bw") ||
         !__builtin_cpu_supports("avx512dq") || !__builtin_cpu_supports("avx512vl"))
