@@ -19,9 +19,7 @@ size_t adopt_lowest(const gossip_t *g)
     return g->config.self;
 }
 
-/* After a stall as long as a death the others may have gone on without me: what they say now has to
- * be heard ahead of a word of mine that is final. */
-static bool held(const gossip_t *g)
+bool adopt_held(const gossip_t *g)
 {
     for (size_t k = 0; g->stalled_ms && k < g->link_count; k++)
         if (is_live(g, g->links[k].peer) && g->links[k].announced_ms < g->stalled_ms)
@@ -64,16 +62,15 @@ void adopt_statistics(gossip_t *g, const uint8_t *bytes, size_t size)
         g->estimates_out--;
     if (g->phase != PHASE_ADOPT || !g->have_adopted || g->estimates_out > 0 || g->estimated)
         return;
-    if (size > GOSSIP_RECORD_BYTES - HASH_BYTES)
-        size = 0; /* the node's own mistake: counts as nothing to merge */
-    uint8_t *content = xcalloc(HASH_BYTES + size, 1);
-    memcpy(content, g->adopted.bytes, HASH_BYTES);
-    if (size)
-        memcpy(content + HASH_BYTES, bytes, size);
-    record_own(g, WIRE_STATISTICS, ++g->statistics_version, content, HASH_BYTES + size);
-    free(content);
+    record_about(g, WIRE_STATISTICS, ++g->statistics_version, &g->adopted, bytes, size);
     g->estimated = true;
     g->estimated_ms = g->now;
+}
+
+int64_t adopt_patience(const gossip_t *g)
+{
+    int64_t dead = 4 * g->config.dead_ms, ceiling = 4 * g->config.deadline_ceiling_ms;
+    return dead > ceiling ? dead : ceiling;
 }
 
 /* The lowest peer hands the statistics of all who were present to its node. A peer that is live but
@@ -81,7 +78,7 @@ void adopt_statistics(gossip_t *g, const uint8_t *bytes, size_t size)
 static bool merge(gossip_t *g)
 {
     bool complete = true;
-    if (held(g) || g->merges_out > 0)
+    if (adopt_held(g) || g->merges_out > 0)
         return false;
     g->merge_records = xrealloc(g->merge_records, g->config.peers, sizeof *g->merge_records);
     g->merge_count = 0;
@@ -98,10 +95,8 @@ static bool merge(gossip_t *g)
         else if (is_live(g, p))
             complete = false;
     }
-    int64_t patience = 4 * g->config.dead_ms > 4 * g->config.deadline_ceiling_ms
-                           ? 4 * g->config.dead_ms
-                           : 4 * g->config.deadline_ceiling_ms;
-    bool late = g->config.deadline != GOSSIP_DEADLINE_NONE && g->now - g->estimated_ms > patience;
+    bool late =
+        g->config.deadline != GOSSIP_DEADLINE_NONE && g->now - g->estimated_ms > adopt_patience(g);
     if (!complete && !late)
         return false;
     g->merging = true;
@@ -132,7 +127,7 @@ void adopt_merged(gossip_t *g, const float *values)
         g->merges_out--;
     if (g->phase != PHASE_ADOPT || !g->merging)
         return;
-    if (held(g)) {
+    if (adopt_held(g)) {
         g->merging = false; /* again, once the others were heard */
         return;
     }
@@ -205,11 +200,8 @@ static void finish(gossip_t *g, const wire_final_t *final)
     action->values = g->consensus;
     action->digest = g->consensus_digest;
     action->report = g->report;
-    g->members[g->config.self].status.flags |= WIRE_DONE;
-    g->phase = PHASE_SERVE;
     g->merging = false;
-    g->announce_due = true;
-    act_note(g, GOSSIP_NOTE_PHASE, g->config.self, g->decided, "serve");
+    stage_begin(g);
 }
 
 /* A final that is here wins over all else, of several that of the lowest origin. */

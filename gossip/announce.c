@@ -23,6 +23,8 @@ static wire_phase_t wire_phase(const gossip_t *g)
         return g->own_trained[g->exchange & 1] ? WIRE_EXCHANGING : WIRE_CONSENSUS;
     case PHASE_ADOPT:
         return WIRE_ADOPTING;
+    case PHASE_STAGE:
+        return WIRE_RECORDING;
     default:
         return WIRE_SERVING;
     }

@@ -143,7 +143,8 @@ bool consensus_decide(gossip_t *g, uint32_t exchange)
  * peer adopts does not hang on who hears of the decision how early. */
 void consensus_follow(gossip_t *g, const wire_announce_t *said)
 {
-    if (g->phase == PHASE_SERVE || g->phase == PHASE_FINISHED)
+    if (g->phase == PHASE_SERVE || g->phase == PHASE_FINISHED ||
+        (g->phase == PHASE_STAGE && said->decided != g->decided))
         return;
     bool amid = g->phase == PHASE_PUBLISH || g->phase == PHASE_EXCHANGE;
     if (amid && g->mixed_exchange < said->state)
@@ -163,6 +164,6 @@ void consensus_follow(gossip_t *g, const wire_announce_t *said)
     }
     g->report.bound = g->bound;
     g->report.live = members_of(g, g->present);
-    if (g->phase != PHASE_ADOPT)
+    if (g->phase < PHASE_ADOPT)
         adopt_begin(g);
 }

@@ -11,8 +11,9 @@
  * MODEL(R)
  *   -> [exchange R] -> [consensus exchanges R+1 ..: publish the mixed model, hear, mix, until the
  *   certified distance is small] -> [adopt the lowest live peer's weights] -> ESTIMATE ->
- *   STATISTICS -> (lowest live peer only: MERGE -> MERGED) -> CONSENSUS -> serve repair until all
- *   live peers have it -> FINISHED.
+ *   STATISTICS -> (lowest live peer only: MERGE -> MERGED) -> CONSENSUS -> [with config.stages:
+ *   STAGE(1) -> RECORD(1) -> STAGE(2), with everybody's records of stage 1 -> RECORD(2) -> ... ->
+ *   STAGE(stages + 1)] -> serve repair until all live peers have it -> FINISHED.
  * Exchanges are numbered on; one is a training exchange for a peer that trained ahead of it and a
  * consensus exchange for one that did not, so peers that end their training a round apart still
  * exchange. */
@@ -31,7 +32,8 @@ enum {
     GOSSIP_CHUNK_BYTES = 256 * 1024,  /* payload of a data chunk at most */
     GOSSIP_CONTROL_BYTES = 16 * 1024, /* a control frame at most */
     GOSSIP_RECORD_BYTES = 16 * 1024 * 1024,
-    GOSSIP_FLOATS_MAX = 64 * 1024 * 1024
+    GOSSIP_FLOATS_MAX = 64 * 1024 * 1024,
+    GOSSIP_STAGES_MAX = 2 /* of records behind the consensus */
 };
 
 /* -- The model as gossip sees it: segments of one float32 buffer. -- */
@@ -93,6 +95,8 @@ typedef struct {
     int64_t start_wait_ms;       /* how long a peer never heard of is waited for; < 0 for ever */
     double consensus_distance;   /* 1e-4 */
     uint32_t consensus_rounds_max;
+    uint32_t stages; /* of records behind the consensus, 0 .. GOSSIP_STAGES_MAX; members must agree
+                      * on it: a section */
 } gossip_config_t;
 
 /* -- Events: what happens to a peer -- */
@@ -111,6 +115,8 @@ typedef enum {
     GOSSIP_EV_MODEL,      /* from the node: its trained model of `round` */
     GOSSIP_EV_STATISTICS, /* from the node: its estimate on the adopted weights, as a record */
     GOSSIP_EV_MERGED, /* from the node of the lowest live peer: whole state, statistics merged */
+    GOSSIP_EV_RECORD, /* from the node: its record of stage `round`; one of more than
+                       * GOSSIP_RECORD_BYTES - 32 bytes counts as empty */
     GOSSIP_EV_END_TRAINING, /* from the node: time limit; the round in work is its last */
     GOSSIP_EV_LEAVE         /* from the node: say goodbye, then FINISHED */
 } gossip_event_kind_t;
@@ -118,9 +124,9 @@ typedef enum {
 typedef struct {
     gossip_event_kind_t kind;
     int64_t now_ms;       /* never falls */
-    uint32_t round;       /* MODEL */
+    uint32_t round;       /* MODEL, RECORD */
     const float *values;  /* START, MODEL, MERGED: (table.floats), copied */
-    const uint8_t *bytes; /* FRAME, STATISTICS: copied if kept */
+    const uint8_t *bytes; /* FRAME, STATISTICS, RECORD: copied if kept */
     size_t size;
     size_t from;              /* FRAME: the peer whose socket it came from */
     gossip_channel_t channel; /* FRAME */
@@ -140,6 +146,9 @@ typedef enum {
     GOSSIP_ACT_MERGE,     /* to the node: merge `records` in their order, apply, then MERGED */
     GOSSIP_ACT_CONSENSUS, /* to the node: `values` is the consensus, `digest` its digest, `report`
                            */
+    GOSSIP_ACT_STAGE,     /* to the node: `records` are those of stage `round` - 1, the same at all
+                           * peers, none for stage 1: make the record of stage `round` of them, then
+                           * RECORD. `round` = stages + 1: the last ones, nothing is expected */
     GOSSIP_ACT_FINISHED,  /* to the node: all live peers are done, nothing more will come */
     GOSSIP_ACT_NOTE       /* to the log and the screen: `note` about peer `peer` */
 } gossip_action_kind_t;
@@ -153,7 +162,7 @@ typedef enum {
     GOSSIP_NOTE_LATE,    /* its model missed the deadline of `round`: its weight went to oneself */
     GOSSIP_NOTE_REFUSED, /* another federation: `text` names the sections that differ */
     GOSSIP_NOTE_CAUGHT_UP, /* took the state of `peer` at `round` */
-    GOSSIP_NOTE_PHASE      /* `text` says what begins: "consensus", "adopt", "serve" */
+    GOSSIP_NOTE_PHASE      /* `text` says what begins: "consensus", "adopt", "records", "serve" */
 } gossip_note_t;
 
 typedef struct {
@@ -180,14 +189,15 @@ typedef struct {
     uint8_t *bytes;           /* SEND: owned by the action list */
     size_t size;
     int64_t at_ms;          /* WAKE */
-    uint32_t round;         /* TRAIN, NOTE */
+    uint32_t round;         /* TRAIN, STAGE, NOTE */
     const float *values;    /* TRAIN, TRAINED, ESTIMATE, CONSENSUS: owned by the state, good until
                              * the event that answers it */
     gossip_report_t report; /* TRAIN, TRAINED, CONSENSUS */
     double step_s; /* to the node: seconds that the step which made it took, mixing included; filled
                     * in by the transport */
     hash_t digest; /* CONSENSUS: SHA-256 of the float buffer */
-    const gossip_record_t *records; /* MERGE: (record_count), in peer order, owned by the state */
+    const gossip_record_t *records; /* MERGE, STAGE: (record_count), in peer order, owned by the
+                                     * state */
     size_t record_count;
     gossip_note_t note; /* NOTE */
     size_t peer;        /* NOTE */
@@ -227,7 +237,8 @@ typedef enum {
 typedef struct {
     uint32_t exchange;       /* in work */
     bool waiting;            /* for models of this exchange */
-    const char *phase;       /* "train", "exchange", "consensus", "adopt", "serve", "finished" */
+    const char *phase;       /* "train", "exchange", "consensus", "adopt", "records", "serve",
+                              * "finished" */
     size_t waited_for[8];    /* the first neighbours that are waited for */
     size_t waited_for_count; /* all of them */
 } gossip_status_t;

@@ -29,13 +29,13 @@ err_t gossip_net_start(gossip_net_t **net, const gossip_config_t *config,
 /* Stops the thread, closes the sockets (linger 1 s). */
 void gossip_net_destroy(gossip_net_t **net);
 
-/* Waits for the next action to the node (TRAIN, TRAINED, ESTIMATE, MERGE, CONSENSUS, FINISHED),
- * at most `timeout_ms`. False on a time-out. NOTEs go to the log and to `on_note`.
+/* Waits for the next action to the node (TRAIN, TRAINED, ESTIMATE, MERGE, CONSENSUS, STAGE,
+ * FINISHED), at most `timeout_ms`. False on a time-out. NOTEs go to the log and to `on_note`.
  * action->values and records are snapshots of the net's own, good until the next gossip_net_give
  * or gossip_net_next. */
 bool gossip_net_next(gossip_net_t *net, gossip_action_t *action, int timeout_ms);
-/* Hands an event (MODEL, STATISTICS, MERGED, END_TRAINING, LEAVE) to the I/O thread; values and
- * bytes are copied before it returns. now_ms is set here. */
+/* Hands an event (MODEL, STATISTICS, MERGED, RECORD, END_TRAINING, LEAVE) to the I/O thread; values
+ * and bytes are copied before it returns. now_ms is set here. */
 void gossip_net_give(gossip_net_t *net, const gossip_event_t *event);
 
 /* Snapshot for screens; thread-safe. */

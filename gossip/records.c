@@ -47,7 +47,7 @@ static bool size_ok(const gossip_t *g, uint64_t kind, uint64_t size)
     case WIRE_FINAL:
         return size >= WIRE_LEAD_BYTES && size <= g->bytes + 8192;
     default:
-        return false;
+        return kind >= WIRE_STAGE_1 && kind <= WIRE_ROLL_2 && stage_size_ok(g, kind, size);
     }
 }
 
@@ -59,8 +59,12 @@ void record_offer(gossip_t *g, size_t from, const wire_offer_t *offer)
         count(g, GOSSIP_COUNT_FRAMES_BAD);
         return;
     }
-    if (id->origin == g->config.self || g->phase == PHASE_FINISHED)
+    /* Of my own, only what is from before I started again: others may go on from it. */
+    if ((id->origin == g->config.self &&
+         id->incarnation >= g->members[g->config.self].status.incarnation) ||
+        g->phase == PHASE_FINISHED)
         return;
+    bool listed = stage_lists(g, id, &offer->digest);
     record_t *record = record_find(g, (wire_kind_t)id->kind, (size_t)id->origin);
     if (record) {
         assembly_t *assembly = &record->assembly;
@@ -74,9 +78,11 @@ void record_offer(gossip_t *g, size_t from, const wire_offer_t *offer)
         bool newer =
             id->incarnation > assembly->id.incarnation ||
             (id->incarnation == assembly->id.incarnation && id->number > assembly->id.number);
-        /* What the node is merging stays; so does a final that is whole. */
-        if (!newer || (g->merging && id->kind == WIRE_STATISTICS) ||
-            (assembly->whole && id->kind == WIRE_FINAL))
+        /* What the node is merging stays; so does a final or a roll that is whole, and what a roll
+         * lists. */
+        if ((!newer && !listed) || (g->merging && id->kind == WIRE_STATISTICS) ||
+            (assembly->whole && (id->kind == WIRE_FINAL || id->kind >= WIRE_ROLL_1)) ||
+            stage_lists(g, &assembly->id, &assembly->digest))
             return;
         drop(g, record);
     }
@@ -105,6 +111,19 @@ void record_own(gossip_t *g, wire_kind_t kind, uint32_t version, const void *byt
     assembly->digest = object_digest(assembly->parts, assembly->data, size);
     assembly->whole = true;
     g->announce_due = true;
+}
+
+void record_about(gossip_t *g, wire_kind_t kind, uint32_t version, const hash_t *context,
+                  const uint8_t *bytes, size_t size)
+{
+    if (size > GOSSIP_RECORD_BYTES - HASH_BYTES)
+        size = 0;
+    uint8_t *content = xcalloc(HASH_BYTES + size, 1);
+    memcpy(content, context->bytes, HASH_BYTES);
+    if (size)
+        memcpy(content + HASH_BYTES, bytes, size);
+    record_own(g, kind, version, content, HASH_BYTES + size);
+    free(content);
 }
 
 void record_chunk(gossip_t *g, size_t from, const wire_chunk_t *chunk)

@@ -56,6 +56,9 @@ static err_t check_config(const gossip_config_t *config)
         config->first_round > UINT32_MAX / 2)
         FAIL(ERR_CONFIG, "gossip: rounds %u, first round %u: out of range", config->rounds,
              config->first_round);
+    if (config->stages > GOSSIP_STAGES_MAX)
+        FAIL(ERR_CONFIG, "gossip: %u stages of records, at most %d", config->stages,
+             GOSSIP_STAGES_MAX);
     TRY(check_table(&config->table));
 out:
     return err;
@@ -179,9 +182,9 @@ void gossip_destroy(gossip_t **gossip)
         free(g->own_head[i]);
     }
     assembly_free(&g->state);
-    void *rest[] = {g->segments, g->names,     g->members,      g->links,        g->certificates,
-                    g->records,  g->mixed,     g->pinned,       g->pinned_parts, g->present,
-                    g->missed,   g->consensus, g->adopt_values, g->merge_records};
+    void *rest[] = {g->segments, g->names,     g->members,      g->links,         g->certificates,
+                    g->records,  g->mixed,     g->pinned,       g->pinned_parts,  g->present,
+                    g->missed,   g->consensus, g->adopt_values, g->merge_records, g->stage_records};
     for (size_t i = 0; i < sizeof rest / sizeof rest[0]; i++)
         free(rest[i]);
     free(g);

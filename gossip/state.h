@@ -1,5 +1,5 @@
 /* gossip/state.h: what a peer knows, internal to gossip/. The order of reading: state.h, step.c,
- * exchange.c, consensus.c, adopt.c, then the rest. docs/protocol.md says why. */
+ * exchange.c, consensus.c, adopt.c, stages.c, then the rest. docs/protocol.md says why. */
 #pragma once
 #include "gossip/gossip.h"
 #include "gossip/wire.h"
@@ -87,6 +87,7 @@ typedef enum {
     PHASE_PUBLISH,  /* the model is there; a neighbour never heard of is waited for */
     PHASE_EXCHANGE, /* published; models are awaited */
     PHASE_ADOPT,
+    PHASE_STAGE, /* has the consensus; records of `stage` are made and awaited */
     PHASE_SERVE,
     PHASE_FINISHED
 } phase_t;
@@ -175,6 +176,15 @@ struct gossip_s {
     uint32_t linger;
     bool all_done;
 
+    /* records behind the consensus */
+    uint32_t stage;       /* in work, from 1 */
+    hash_t stage_context; /* what its records are about */
+    bool stage_given;     /* the node has given mine */
+    int64_t stage_given_ms;
+    uint32_t stage_out; /* at the node */
+    uint32_t stage_version;
+    gossip_record_t *stage_records; /* (peers) what was handed to the node last */
+
     uint64_t counters[GOSSIP_COUNTERS];
 };
 
@@ -262,11 +272,29 @@ bool adopt_advance(gossip_t *g);
 void adopt_statistics(gossip_t *g, const uint8_t *bytes, size_t size);
 void adopt_merged(gossip_t *g, const float *values);
 size_t adopt_lowest(const gossip_t *g);
+/* After a stall of mine that others may have taken for death they have to be heard ahead of a word
+ * that is final. */
+bool adopt_held(const gossip_t *g);
+/* How long a live peer's record is waited for where there is a deadline, in ms. */
+int64_t adopt_patience(const gossip_t *g);
 /* Newest record of a kind and origin, NULL when there is none. */
 record_t *record_find(gossip_t *g, wire_kind_t kind, size_t origin);
 void record_offer(gossip_t *g, size_t from, const wire_offer_t *offer);
 void record_own(gossip_t *g, wire_kind_t kind, uint32_t version, const void *bytes, size_t size);
+/* The same of a record that begins with the digest of what it is about; bytes that are too many are
+ * the node's own mistake and count as none. */
+void record_about(gossip_t *g, wire_kind_t kind, uint32_t version, const hash_t *context,
+                  const uint8_t *bytes, size_t size);
 void record_chunk(gossip_t *g, size_t from, const wire_chunk_t *chunk);
+
+/* -- stages.c -- */
+void stage_begin(gossip_t *g); /* the consensus is here */
+bool stage_advance(gossip_t *g);
+void stage_record(gossip_t *g, uint32_t stage, const uint8_t *bytes, size_t size);
+/* For kinds from WIRE_STAGE_1 on. */
+bool stage_size_ok(const gossip_t *g, uint64_t kind, uint64_t size);
+/* A roll that is here lists this very record: it must not give way to another. */
+bool stage_lists(const gossip_t *g, const wire_object_t *object, const hash_t *digest);
 
 /* -- serve.c -- */
 bool serve_advance(gossip_t *g);

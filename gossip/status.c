@@ -28,6 +28,8 @@ static const char *phase_name(const gossip_t *g)
         return g->own_trained[g->exchange & 1] ? "exchange" : "consensus";
     case PHASE_ADOPT:
         return "adopt";
+    case PHASE_STAGE:
+        return "records";
     case PHASE_SERVE:
         return "serve";
     default:
@@ -70,11 +72,12 @@ static void add_assembly(hash_stream_t *stream, const assembly_t *assembly)
 hash_t gossip_state_digest(const gossip_t *g)
 {
     hash_stream_t *stream = hash_stream_new();
-    uint64_t numbers[] = {g->phase,         g->exchange,      g->last_training, g->mixed_exchange,
-                          g->joined,        g->reach,         g->mixes,         g->link_count,
-                          g->catching,      g->decided,       g->record_count,  g->have_adopted,
-                          g->estimates_out, g->merging,       g->all_done,      g->announce_due,
-                          g->untrained,     g->report.drifted};
+    uint64_t numbers[] = {g->phase,         g->exchange,       g->last_training, g->mixed_exchange,
+                          g->joined,        g->reach,          g->mixes,         g->link_count,
+                          g->catching,      g->decided,        g->record_count,  g->have_adopted,
+                          g->estimates_out, g->merging,        g->all_done,      g->announce_due,
+                          g->untrained,     g->report.drifted, g->stage,         g->stage_out,
+                          g->stage_given};
     hash_stream_add(stream, numbers, sizeof numbers);
     hash_stream_add(stream, g->mixed, g->bytes);
     hash_stream_add(stream, g->present, g->bitset);

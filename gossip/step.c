@@ -85,7 +85,7 @@ static void advance(gossip_t *g)
     liveness_advance(g);
     bool more = true;
     while (more && g->phase != PHASE_FINISHED)
-        more = catchup_advance(g) || exchange_advance(g) || adopt_advance(g) ||
+        more = catchup_advance(g) || exchange_advance(g) || adopt_advance(g) || stage_advance(g) ||
                announce_advance(g) || serve_advance(g);
     if (g->phase == PHASE_FINISHED)
         return;
@@ -116,6 +116,9 @@ void gossip_step(gossip_t *g, const gossip_event_t *event, gossip_actions_t *act
         break;
     case GOSSIP_EV_MERGED:
         adopt_merged(g, event->values);
+        break;
+    case GOSSIP_EV_RECORD:
+        stage_record(g, event->round, event->bytes, event->size);
         break;
     case GOSSIP_EV_END_TRAINING:
         if (g->phase < PHASE_ADOPT)

@@ -48,7 +48,15 @@ typedef struct {
 } wire_status_t;
 
 typedef enum { WIRE_MODEL = 1, WIRE_STATE, WIRE_RECORD } wire_type_t;
-typedef enum { WIRE_ADOPT = 1, WIRE_STATISTICS, WIRE_FINAL } wire_kind_t;
+typedef enum {
+    WIRE_ADOPT = 1,
+    WIRE_STATISTICS,
+    WIRE_FINAL,
+    WIRE_STAGE_1, /* a peer's records behind the consensus, by stage */
+    WIRE_STAGE_2,
+    WIRE_ROLL_1, /* which of them count */
+    WIRE_ROLL_2
+} wire_kind_t;
 
 /* The name of an object: MODEL (origin, number = exchange), STATE (origin, number = exchange, 0 for
  * the newest), RECORD (kind, origin, incarnation, number = version). */
@@ -90,6 +98,7 @@ typedef enum {
     WIRE_EXCHANGING,
     WIRE_CONSENSUS,
     WIRE_ADOPTING,
+    WIRE_RECORDING,
     WIRE_SERVING,
     WIRE_PHASES
 } wire_phase_t;

@@ -22,6 +22,12 @@ static void answer(gossip_t *g, const gossip_actions_t *actions, int64_t now, co
             event.kind = GOSSIP_EV_STATISTICS;
         else if (action->kind == GOSSIP_ACT_MERGE)
             event.kind = GOSSIP_EV_MERGED;
+        else if (action->kind == GOSSIP_ACT_STAGE && action->round <= 2)
+            event = (gossip_event_t){.kind = GOSSIP_EV_RECORD,
+                                     .now_ms = now,
+                                     .round = action->round,
+                                     .bytes = (const uint8_t *)values,
+                                     .size = 4};
         else
             continue;
         gossip_step(g, &event, &out);

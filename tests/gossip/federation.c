@@ -64,6 +64,49 @@ static bool merge(federation_t *f, const gossip_action_t *action, gossip_event_t
     return true;
 }
 
+static hash_t digest_of(const gossip_action_t *action)
+{
+    hash_stream_t *stream = hash_stream_new();
+    for (size_t r = 0; r < action->record_count; r++) {
+        uint64_t head[2] = {action->records[r].peer, action->records[r].size};
+        hash_stream_add(stream, head, sizeof head);
+        hash_stream_add(stream, action->records[r].bytes, action->records[r].size);
+    }
+    return hash_stream_end(&stream);
+}
+
+/* A stage's record of the fake node: its peer's number, then a digest of all that the stage before
+ * has given, and padding. */
+static bool make_record(federation_t *f, size_t p, const gossip_action_t *action,
+                        gossip_event_t *answer)
+{
+    static uint8_t *record;
+    hash_t digest = digest_of(action);
+    uint32_t before = action->round - 1;
+    if (before > 0) {
+        f->staged[p][before - 1] = digest;
+        f->staged_of[p][before - 1] = 0;
+        for (size_t r = 0; r < action->record_count; r++) {
+            uint64_t peer;
+            assert_int_equal(action->records[r].size, f->record_bytes);
+            memcpy(&peer, action->records[r].bytes, sizeof peer);
+            assert_int_equal(peer, action->records[r].peer);
+            assert_true(r == 0 || action->records[r].peer > action->records[r - 1].peer);
+            f->staged_of[p][before - 1] |= 1u << peer;
+        }
+    }
+    if (action->round > f->stages)
+        return false;
+    free(record);
+    record = xcalloc(f->record_bytes, 1);
+    uint64_t peer = p;
+    memcpy(record, &peer, sizeof peer);
+    memcpy(record + 8, digest.bytes, 8);
+    *answer = (gossip_event_t){
+        .kind = GOSSIP_EV_RECORD, .round = action->round, .bytes = record, .size = f->record_bytes};
+    return true;
+}
+
 static void note(federation_t *f, size_t p, const gossip_action_t *action)
 {
     f->notes[p][action->note]++;
@@ -112,6 +155,9 @@ bool federation_node(void *user, size_t p, const gossip_action_t *action, gossip
         f->report[p] = action->report;
         f->done[p] = true;
         return false;
+    case GOSSIP_ACT_STAGE:
+        *busy_ms = f->record_ms[p];
+        return make_record(f, p, action, answer);
     case GOSSIP_ACT_FINISHED:
         f->finished[p] = true;
         return false;
@@ -137,9 +183,12 @@ static void defaults(federation_t *f)
         f->consensus_max = 200;
     if (!f->start_wait_ms)
         f->start_wait_ms = 30000;
+    if (!f->record_bytes)
+        f->record_bytes = 16;
     if (f->net.delay_ms == 0)
         f->net.delay_ms = 2;
     for (size_t p = 0; p < f->peers; p++) {
+        f->record_ms[p] = f->record_ms[p] ? f->record_ms[p] : 20;
         f->samples[p] = f->samples[p] ? f->samples[p] : 100;
         f->train_ms[p] = f->train_ms[p] ? f->train_ms[p] : 200;
     }
@@ -170,7 +219,8 @@ static void make_config(federation_t *f, size_t p)
                           .dead_ms = 24000,
                           .start_wait_ms = f->start_wait_ms,
                           .consensus_distance = f->distance,
-                          .consensus_rounds_max = f->consensus_max};
+                          .consensus_rounds_max = f->consensus_max,
+                          .stages = f->stages};
 }
 
 void federation_init(federation_t *f)
@@ -229,6 +279,7 @@ void federation_free(federation_t *f)
 void federation_assert_one(const federation_t *f, unsigned except)
 {
     const hash_t *first = NULL;
+    size_t one = 0;
     for (size_t p = 0; p < f->peers; p++) {
         if (except >> p & 1)
             continue;
@@ -236,7 +287,13 @@ void federation_assert_one(const federation_t *f, unsigned except)
             fail_msg("peer %zu: consensus %d, finished %d", p, f->done[p], f->finished[p]);
         hash_t digest = hash_bytes(f->consensus[p], federation_floats(f) * sizeof(float));
         assert_memory_equal(&digest, &f->digest[p], sizeof digest);
+        if (!first)
+            one = p;
         first = first ? first : &f->digest[p];
         assert_memory_equal(first, &f->digest[p], sizeof *first);
+        for (uint32_t k = 0; k < f->stages; k++) {
+            assert_int_equal(f->staged_of[p][k], f->staged_of[one][k]);
+            assert_memory_equal(&f->staged[p][k], &f->staged[one][k], sizeof f->staged[p][k]);
+        }
     }
 }

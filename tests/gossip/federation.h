@@ -22,6 +22,9 @@ typedef struct {
     double distance;        /* of the consensus; 0: 1e-4 */
     uint32_t consensus_max; /* 0: 200 */
     int64_t start_wait_ms;  /* 0: 30 s */
+    uint32_t stages;        /* of records behind the consensus */
+    size_t record_bytes;    /* of each of them; 0: 16 */
+    int64_t record_ms[FEDERATION_PEERS]; /* how long a peer makes each; 0: 20 */
 
     /* what came of it */
     gossip_graph_t graph;
@@ -42,6 +45,9 @@ typedef struct {
     size_t merged;                                           /* records in the last MERGE */
     unsigned notes[FEDERATION_PEERS][GOSSIP_NOTE_PHASE + 1]; /* by the peer noting */
     unsigned about[FEDERATION_PEERS][GOSSIP_NOTE_PHASE + 1]; /* by the peer noted */
+    /* [peer][stage - 1] what STAGE(stage + 1) handed it: who, as a bit set, and a digest of it all */
+    unsigned staged_of[FEDERATION_PEERS][GOSSIP_STAGES_MAX];
+    hash_t staged[FEDERATION_PEERS][GOSSIP_STAGES_MAX];
     char refused[160];
 } federation_t;
 
@@ -54,5 +60,6 @@ void federation_start_peer(federation_t *f, size_t peer, int64_t at_ms, bool rej
 size_t federation_floats(const federation_t *f);
 /* The node of every peer; a test may wrap it. */
 gossip_sim_node_fn federation_node;
-/* Asserts that all peers but those in `except` (a bit set) are done with one digest. */
+/* Asserts that all peers but those in `except` (a bit set) are done with one digest, and were handed
+ * the same records at the end of every stage. */
 void federation_assert_one(const federation_t *f, unsigned except);

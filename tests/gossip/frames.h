@@ -43,7 +43,8 @@ static inline void frames_init(frames_t *f)
                               .dead_ms = 24000,
                               .start_wait_ms = -1,
                               .consensus_distance = 1e-4,
-                              .consensus_rounds_max = 5};
+                              .consensus_rounds_max = 5,
+                              .stages = 2};
     memset(f, 0, sizeof *f);
     for (int i = 0; i < FRAMES_FLOATS; i++)
         f->values[i] = 0.5f + (float)i;

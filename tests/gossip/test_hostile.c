@@ -158,7 +158,7 @@ static const struct {
     {"a record pushed", offsetof(wire_chunk_t, object.type), WIRE_RECORD},
     {"a state pushed", offsetof(wire_chunk_t, object.type), WIRE_STATE},
     {"kind of a model", offsetof(wire_chunk_t, object.kind), 1},
-    {"kind above", offsetof(wire_chunk_t, object.kind), WIRE_FINAL + 1},
+    {"kind above", offsetof(wire_chunk_t, object.kind), WIRE_ROLL_2 + 1},
     {"origin", offsetof(wire_chunk_t, object.origin), 4096},
     {"number 0", offsetof(wire_chunk_t, object.number), 0},
     {"number", offsetof(wire_chunk_t, object.number), UINT32_MAX},

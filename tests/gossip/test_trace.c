@@ -19,9 +19,10 @@ static const char *const names[] = {"ana", "ben"};
 static void tell_frame(story_t *s, size_t p, const gossip_action_t *action)
 {
     static const char *const types[] = {"", "model", "state", "record"};
-    static const char *const kinds[] = {"", " adopt", " statistics", " final"};
-    static const char *const phases[] = {"training", "exchanging", "in consensus", "adopting",
-                                         "serving"};
+    static const char *const kinds[] = {
+        "", " adopt", " statistics", " final", " of stage 1", " of stage 2", " roll 1", " roll 2"};
+    static const char *const phases[] = {"training", "exchanging", "in consensus",
+                                         "adopting", "recording",  "serving"};
     wire_announce_t said = {0};
     wire_chunk_t chunk = {0};
     wire_ask_t ask = {0};
@@ -52,6 +53,7 @@ static void tell(void *user, size_t p, const gossip_event_t *event, const gossip
                                         "has trained its model",
                                         "has estimated its statistics",
                                         "has merged the statistics",
+                                        "has made its record",
                                         "ends training",
                                         "leaves"};
     story_t *s = user;
@@ -79,6 +81,10 @@ static void tell(void *user, size_t p, const gossip_event_t *event, const gossip
             break;
         case GOSSIP_ACT_MERGE:
             fprintf(s->out, "%s is to merge %zu records\n", names[p], action->record_count);
+            break;
+        case GOSSIP_ACT_STAGE:
+            fprintf(s->out, "%s has %zu records for stage %u\n", names[p], action->record_count,
+                    action->round);
             break;
         case GOSSIP_ACT_CONSENSUS:
             fprintf(s->out, "%s has the consensus\n", names[p]);
