@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "gossip/sim.h"
+#include "node/calibration.h"
 #include "node/commands.h"
 #include "node/identity.h"
 #include "node/interrupt.h"
@@ -141,6 +142,7 @@ static err_t work(simulation_t *s, const node_args_t *args)
         TRY(node_learner_finish(s->peers[i].learner, was_interrupted));
     node_screen_destroy(&s->screen);
     TRY(node_run_gather(NULL, s->run, &s->config, clock_monotonic_s() - started_s));
+    TRY(node_calibration_gather(s->run, &s->config));
     if (was_interrupted)
         FAIL(ERR_REFUSED, "interrupted; go on with: hearsay up --resume %s", s->run);
     if (finished < s->config.peer_count)

@@ -16,6 +16,7 @@
 #include "base/cpu.h"
 #include "base/file.h"
 #include "base/text.h"
+#include "node/calibration.h"
 #include "node/checkpoint.h"
 #include "node/children.h"
 #include "node/commands.h"
@@ -243,6 +244,7 @@ static err_t finish(up_t *up, bool was_interrupted)
     node_screen_destroy(&up->screen);
     wait_for_revived(up);
     TRY(node_run_gather(&summary, up->run, &up->config, clock_monotonic_s() - up->started_s));
+    TRY(node_calibration_gather(up->run, &up->config));
     print_end(up, summary);
     bool agreed = json_is_object(json_object_get(summary, "consensus"));
     if (!agreed && !was_interrupted)

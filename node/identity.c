@@ -5,8 +5,9 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "node/calibration.h"
 
-enum { PROTOCOL_VERSION = 1 };
+enum { PROTOCOL_VERSION = 2 };
 
 static void add(node_setup_t *setup, const char *name, const char *text, size_t size)
 {
@@ -74,6 +75,12 @@ void node_identity(node_setup_t *setup)
     add(setup, "freeze", text, (size_t)n);
     n = snprintf(text, sizeof text, "dpsgd fp32 %d", (int)config->gossip.weighting);
     add(setup, "mixing", text, (size_t)n);
+    /* What is made of the records behind the consensus has to be the same everywhere. */
+    n = snprintf(text, sizeof text, "%s %d", quant_clipping_name(config->quantize.clipping),
+                 config->quantize.bias_correction);
+    if (!node_calibration_wanted(config))
+        n = snprintf(text, sizeof text, "local");
+    add(setup, "calibration", text, (size_t)n);
     n = snprintf(text, sizeof text, "%s", gossip_topology_name(config->gossip.topology));
     add(setup, "topology", text, (size_t)n);
 
@@ -111,6 +118,7 @@ gossip_config_t node_gossip_config(const node_setup_t *setup, const char *const 
             config->gossip.start_wait_s > 0 ? (int64_t)(config->gossip.start_wait_s * 1e3) : -1,
         .consensus_distance = config->consensus.distance,
         .consensus_rounds_max = config->consensus.rounds_max,
+        .stages = node_calibration_wanted(config) ? NODE_CALIBRATION_STAGES : 0,
     };
     memcpy(gossip.sections, setup->sections, sizeof gossip.sections);
     gossip.section_count = setup->section_count;

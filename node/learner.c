@@ -108,6 +108,7 @@ err_t node_learner_new(node_learner_t **learner, node_setup_t *setup, size_t pee
                                   .distance = NAN};
     node_learner_show(l, "loading");
     remove_file(l, "summary.json"); /* of an earlier start: its end is not this one's */
+    remove_file(l, NODE_INT8_FILE);
     TRY(node_data_load(&l->data, setup, peer));
     if (node_learner_epoch_steps(l) < l->config->train.epoch_rounds)
         FAIL(ERR_CONFIG,
@@ -132,6 +133,7 @@ void node_learner_destroy(node_learner_t **learner)
     if (!l)
         return;
     node_metrics_close(&l->metrics);
+    node_calibration_free(&l->calibration);
     node_statistics_free(&l->statistics);
     nn_infer_destroy(&l->infer);
     nn_trainer_destroy(&l->trainer);
@@ -346,7 +348,8 @@ static err_t act_consensus(node_learner_t *l, const gossip_action_t *action)
     l->progress.test_accuracy = common ? l->summary.test_accuracy : l->summary.local_test_accuracy;
     l->progress.distance = l->summary.distance;
     log_info("consensus", "sha256=%s distance=%g", l->summary.digest, l->summary.distance);
-    node_learner_show(l, "done");
+    l->consensus_round = action->round;
+    node_learner_show(l, node_calibration_wanted(l->config) ? "calibrating" : "done");
 out:
     return err;
 }
@@ -379,6 +382,9 @@ err_t node_learner_act(node_learner_t *learner, const gossip_action_t *action,
         break;
     case GOSSIP_ACT_CONSENSUS:
         TRY(act_consensus(learner, action));
+        break;
+    case GOSSIP_ACT_STAGE:
+        TRY(node_learner_calibrate(learner, action, answer, answered));
         break;
     default:
         break;

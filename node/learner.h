@@ -7,9 +7,10 @@
 
 /* What a screen shows of a peer; written by the learner, read by whoever reports. */
 typedef struct {
-    const char *phase;     /* "loading", "training", "testing", "waiting", "estimating", "done" */
-    uint32_t round;        /* in work */
-    double done;           /* of this round's training, 0 .. 1 */
+    const char *phase; /* "loading", "training", "testing", "waiting", "estimating", "calibrating",
+                        * "done" */
+    uint32_t round;    /* in work */
+    double done;       /* of this round's training, 0 .. 1 */
     double loss, accuracy; /* running means of the epoch; NAN before the first batch */
     double test_accuracy;  /* newest on the common or local test set; NAN unknown */
     double distance;       /* newest; NAN unknown */

@@ -1,6 +1,7 @@
 #include "node/learner_train.h"
 
 #include <math.h>
+#include <stdlib.h>
 
 #include "base/clock.h"
 #include "gossip/mix.h"
@@ -113,5 +114,39 @@ err_t node_learner_train_round(node_learner_t *l, uint32_t round)
     if (isfinite(l->row.local_test_accuracy))
         l->progress.test_accuracy = l->row.local_test_accuracy;
 out:
+    return err;
+}
+
+err_t node_learner_calibrate(node_learner_t *l, const gossip_action_t *action,
+                             gossip_event_t *answer, bool *answered)
+{
+    err_t err = ERR_OK;
+    node_calibration_t *calibration = &l->calibration;
+    nn_model_meta_t meta = {0};
+    char *path = NULL;
+    bool made;
+    node_learner_show(l, "calibrating");
+    if (action->round == 1) {
+        node_calibration_begin(calibration, &l->state, &l->data.train, l->config, l->peer,
+                               l->interrupted);
+        TRY(node_calibration_ranges(calibration));
+    } else if (action->round == 2) {
+        TRY(node_calibration_counts(calibration, action->records, action->record_count));
+    } else {
+        meta = node_setup_meta(l->setup, l->consensus_round);
+        path = node_run_path(l->run, l->name, NODE_INT8_FILE);
+        TRY(node_calibration_finish(&made, calibration, action->records, action->record_count,
+                                    &meta, path));
+        node_learner_show(l, "done");
+        goto out;
+    }
+    answer->kind = GOSSIP_EV_RECORD;
+    answer->round = action->round;
+    answer->bytes = calibration->record;
+    answer->size = calibration->record_size;
+    *answered = true;
+out:
+    nn_model_meta_free(&meta);
+    free(path);
     return err;
 }

@@ -1,9 +1,10 @@
-/* node/learner_train.h: the inside of a learner, and how it trains a round on its data and measures
- * a model. What gossip asks for, what a round is trained from and what becomes of it is
- * learner.c's. */
+/* node/learner_train.h: the inside of a learner, and how it trains a round on its data, measures
+ * a model and calibrates it. What gossip asks for, what a round is trained from and what becomes of
+ * it is learner.c's. */
 #pragma once
 #include "nn/infer.h"
 #include "nn/train.h"
+#include "node/calibration.h"
 #include "node/checkpoint.h"
 #include "node/learner.h"
 #include "node/metrics.h"
@@ -25,7 +26,9 @@ struct node_learner_s {
     nn_trainer_t *trainer;
     nn_infer_t *infer;
     node_metrics_t *metrics;
-    node_statistics_t statistics; /* of the adopted weights */
+    node_statistics_t statistics;   /* of the adopted weights */
+    node_calibration_t calibration; /* of int8, on the consensus */
+    uint32_t consensus_round;
 
     uint32_t *order; /* (train.count) of the epoch */
     float *batch;    /* (train.batch, H, W, 3) */
@@ -43,7 +46,8 @@ struct node_learner_s {
 /* Tells who watches that the peer is in `phase`, with the progress as it stands. */
 void node_learner_show(node_learner_t *learner, const char *phase);
 
-/* Steps of an epoch: a last batch of one picture has no variance to normalise by and is left out. */
+/* Steps of an epoch: a last batch of one picture has no variance to normalise by and is left out.
+ */
 size_t node_learner_epoch_steps(const node_learner_t *learner);
 /* Trains `round` (from 1) from the state as it is, and measures it on the local test set; fills the
  * row up to what is known before mixing. ERR_REFUSED: interrupted, or training diverged. */
@@ -52,3 +56,8 @@ err_t node_learner_train_round(node_learner_t *learner, uint32_t round);
  * ERR_IO. */
 err_t node_learner_evaluate(node_learner_t *learner, const data_set_t *set, double *accuracy,
                             double *loss);
+/* Does what a STAGE asks for: this peer's part in calibrating int8 on the consensus, which the
+ * state is; in the end it writes RUN/PEER/model-int8.safetensors. `answer` as in node_learner_act.
+ * ERR_REFUSED: interrupted; ERR_IO. */
+err_t node_learner_calibrate(node_learner_t *learner, const gossip_action_t *action,
+                             gossip_event_t *answer, bool *answered);
