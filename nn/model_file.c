@@ -91,8 +91,10 @@ static err_t load(nn_model_t *model, const safetensors_t *file)
     TRY(nn_model_meta_get(&model->meta, file));
     text_printable(shown, sizeof shown, model->meta.precision, strlen(model->meta.precision));
     if (strcmp(model->meta.precision, "fp32"))
-        FAIL(ERR_FORMAT, "%s: precision is \"%s\", expected \"fp32\"", safetensors_path(file),
-             shown);
+        FAIL(
+            ERR_FORMAT,
+            "%s: precision is \"%s\", expected \"fp32\": take the FP32 model that it was made from",
+            safetensors_path(file), shown);
     err = nn_net_new(&model->net, &model->meta.arch);
     if (err)
         return err_prefix(ERR_FORMAT, "%s", safetensors_path(file));

@@ -1,8 +1,8 @@
-/* quant/calibrate.h: from a float model and pictures to a quant_integer_t, in two passes whose results
- * merge, so that peers calibrate together without moving a picture: ranges of every tensor (merged by
- * smallest and largest), then histograms over those ranges and sums of what layers read (merged by
- * adding integers). Whatever the order and however the pictures are spread, the merged result is the
- * same, bit for bit, as that of one pass over all of them. */
+/* quant/calibrate.h: from a float model and pictures to a quant_integer_t, in two passes whose
+ * results merge, so that peers calibrate together without moving a picture: ranges of every tensor
+ * (merged by smallest and largest), then histograms over those ranges and sums of what layers read
+ * (merged by adding integers). Whatever the order and however the pictures are spread, the merged
+ * result is the same, bit for bit, as that of one pass over all of them. */
 #pragma once
 #include "data/batch.h"
 #include "quant/integer.h"
@@ -24,10 +24,10 @@ const char *quant_clipping_name(quant_clipping_t clipping);
 
 /* What calibration looks at. */
 typedef struct {
-    const nn_state_t *folded;         /* float32 weights on a folded net (quant/fold.h) */
+    const nn_state_t *folded; /* float32 weights on a folded net (quant/fold.h) */
     const data_set_t *set;
-    const uint32_t *pictures;         /* (count) indices into the set, NULL: the first `count` */
-    size_t count;                     /* at least 2 */
+    const uint32_t *pictures; /* (count) indices into the set, NULL: the first `count` */
+    size_t count;             /* at least 2 */
     const data_normalisation_t *normalisation;
     int threads;
     const volatile bool *interrupted; /* may be NULL; ERR_REFUSED when it becomes true */
@@ -46,8 +46,8 @@ typedef struct {
                        point (unit: in calibrate.c), owned */
 } quant_counts_t;
 
-/* ERR_CONFIG: fewer than 2 pictures, sizes or classes that do not fit; ERR_FORMAT: NaN or Inf, naming
- * the tensor. The caller frees. */
+/* ERR_CONFIG: fewer than 2 pictures, sizes or classes that do not fit; ERR_FORMAT: NaN or Inf,
+ * naming the tensor. The caller frees. */
 err_t quant_ranges_observe(quant_ranges_t *ranges, const quant_calibration_t *calibration);
 void quant_ranges_merge(quant_ranges_t *into, const quant_ranges_t *other);
 void quant_ranges_free(quant_ranges_t *ranges);
@@ -62,6 +62,13 @@ void quant_counts_free(quant_counts_t *counts);
 err_t quant_convert(quant_integer_t *model, const nn_state_t *folded, const nn_model_meta_t *meta,
                     const quant_ranges_t *ranges, const quant_counts_t *counts,
                     const quant_convert_options_t *options);
-/* All of the above in one place: ranges, counts, convert. */
+/* All of the above in one place: ranges, counts, convert. ERR_FORMAT, naming the tensor,
+ * when a weight is NaN or Inf. */
 err_t quant_calibrate(quant_integer_t *model, const nn_model_meta_t *meta,
-                      const quant_calibration_t *calibration, const quant_convert_options_t *options);
+                      const quant_calibration_t *calibration,
+                      const quant_convert_options_t *options);
+/* The same from a model with its BatchNorms, which are folded; calibration->folded is not read.
+ * ERR_CONFIG: a BatchNorm that has no statistics yet. */
+err_t quant_quantize(quant_integer_t *integer, const nn_model_t *model,
+                     const quant_calibration_t *calibration,
+                     const quant_convert_options_t *options);

@@ -2,10 +2,11 @@
 #include <stdlib.h>
 
 #include "base/file.h"
+#include "quant/calibrate.h"
 #include "quant/precision.h"
 #include "quant/report.h"
 
-enum { EVALUATION_BATCH = 64 };
+enum { EVALUATION_BATCH = 64, CALIBRATION_PICTURES = 512 };
 
 static err_t check_options(const quant_compare_options_t *options)
 {
@@ -58,6 +59,30 @@ static bool is_repeated(const quant_compare_options_t *options, size_t count)
     return options->precisions[count] == QUANT_FP32;
 }
 
+static err_t save_int8(const char *path, const quant_compare_options_t *options,
+                       const nn_model_t *model)
+{
+    err_t err = ERR_OK;
+    quant_integer_t integer = {0};
+    const quant_convert_options_t convert = quant_convert_defaults();
+    const size_t all = options->set->count;
+    uint32_t pictures[CALIBRATION_PICTURES]; /* spread evenly: sets lie sorted by class */
+    const quant_calibration_t calibration = {
+        .set = options->set,
+        .pictures = pictures,
+        .count = all < CALIBRATION_PICTURES ? all : CALIBRATION_PICTURES,
+        .normalisation = &model->meta.normalisation,
+        .threads = options->threads,
+        .interrupted = options->interrupted};
+    for (size_t i = 0; i < calibration.count; i++)
+        pictures[i] = (uint32_t)(i * all / calibration.count);
+    TRY(quant_quantize(&integer, model, &calibration, &convert));
+    TRY(quant_integer_save(path, &integer));
+out:
+    quant_integer_free(&integer);
+    return err;
+}
+
 static err_t add_result(quant_comparison_t *c, const quant_compare_options_t *options,
                         const nn_model_t *model, quant_precision_t precision)
 {
@@ -69,7 +94,8 @@ static err_t add_result(quant_comparison_t *c, const quant_compare_options_t *op
     } else {
         result->file = xasprintf("%s/model-%s.safetensors", options->out_folder,
                                  quant_precision_name(precision));
-        TRY(quant_save(result->file, model, precision));
+        TRY(precision == QUANT_INT8 ? save_int8(result->file, options, model)
+                                    : quant_save(result->file, model, precision));
     }
     TRY(measure(result, options));
     quant_result_compare(result, &c->results[0], model->net, options->bytes_run, c->cost_per_mb);

@@ -307,3 +307,23 @@ out:
     quant_counts_free(&counts);
     return err;
 }
+
+err_t quant_quantize(quant_integer_t *integer, const nn_model_t *model,
+                     const quant_calibration_t *calibration, const quant_convert_options_t *options)
+{
+    err_t err = ERR_OK;
+    nn_net_t *net = NULL;
+    nn_state_t folded = {0};
+    quant_calibration_t c = *calibration;
+    *integer = (quant_integer_t){0};
+    TRY(quant_check_statistics(&model->state));
+    TRY(quant_fold_net(&net, model->net));
+    TRY(nn_state_init(&folded, net));
+    TRY(quant_fold_state(&folded, &model->state));
+    c.folded = &folded;
+    TRY(quant_calibrate(integer, &model->meta, &c, options));
+out:
+    nn_state_free(&folded);
+    nn_net_destroy(&net);
+    return err;
+}

@@ -194,3 +194,27 @@ err_t quant_fold_state(nn_state_t *folded, const nn_state_t *state)
 out:
     return err;
 }
+
+err_t quant_check_statistics(const nn_state_t *state)
+{
+    err_t err = ERR_OK;
+    const nn_net_t *net = state->net;
+    for (size_t i = 0; i < net->op_count; i++) {
+        const nn_op_t *op = &net->ops[i];
+        if (op->kind != NN_OP_BATCH_NORM)
+            continue;
+        const float *mean = values_of(state, op->running_mean);
+        const float *var = values_of(state, op->running_var);
+        bool first = state->counters[net->entries[op->counter].offset] == 0;
+        for (size_t c = 0; c < net->entries[op->running_mean].count && first; c++)
+            first = mean[c] == 0 && var[c] == 1;
+        if (first)
+            FAIL(ERR_CONFIG,
+                 "BatchNorm \"%s\" has no statistics: its means are 0 and its variances 1, as in a "
+                 "model that never saw a picture: train the model (`hearsay up`) and take its "
+                 "consensus.safetensors",
+                 op->name);
+    }
+out:
+    return err;
+}

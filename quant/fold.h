@@ -15,3 +15,7 @@ err_t quant_fold_state(nn_state_t *folded, const nn_state_t *state);
 
 /* ERR_FORMAT, naming the tensor, when an element is NaN or Inf. */
 err_t quant_check_finite(const nn_state_t *state);
+/* ERR_CONFIG, naming it, when a BatchNorm has no statistics: means 0, variances 1 and counter 0, as
+ * the first model has them. What is folded from such a model has little to do with what it was
+ * trained as. */
+err_t quant_check_statistics(const nn_state_t *state);

@@ -1,7 +1,5 @@
 #include "quant/precision.h"
 
-#include <float.h>
-#include <math.h>
 #include <string.h>
 
 #include "base/text.h"
@@ -11,8 +9,7 @@ static const struct {
 } precisions[QUANT_PRECISIONS] = {
     [QUANT_FP32] = {"fp32", "float32", "float32 weights, float32 arithmetic"},
     [QUANT_FP16] = {"fp16", "float32", "float16 weights, float32 arithmetic"},
-    [QUANT_INT8] = {"int8", "float32",
-                    "int8 weights (a scale per output channel), float32 arithmetic"},
+    [QUANT_INT8] = {"int8", "int8", "int8 weights and activations, int32 sums"},
 };
 
 const char *quant_precision_name(quant_precision_t precision)
@@ -58,18 +55,4 @@ double quant_wire_bytes(const nn_net_t *net, quant_precision_t precision)
             bytes += 4.0 * (double)e->count;
     }
     return bytes;
-}
-
-float quant_int8_row(int8_t *q, const float *w, size_t n)
-{
-    float largest = 0;
-    for (size_t i = 0; i < n; i++)
-        largest = fmaxf(largest, fabsf(w[i]));
-    float scale = largest == 0 ? 1.0f : fmaxf(largest / (float)QUANT_INT8_MAX, FLT_MIN);
-    for (size_t i = 0; i < n; i++) {
-        /* In double, where the quotient's own rounding cannot make or break a tie. */
-        double level = rint((double)w[i] / (double)scale);
-        q[i] = (int8_t)fmax(-QUANT_INT8_MAX, fmin(QUANT_INT8_MAX, level));
-    }
-    return scale;
 }

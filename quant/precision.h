@@ -2,13 +2,13 @@
 #pragma once
 #include "quant/quant.h"
 
-enum { QUANT_PRECISIONS = 3, QUANT_INT8_MAX = 127 };
+enum { QUANT_PRECISIONS = 3 };
 
 /* Metadata of folded files: batch_norm=folded. */
 #define QUANT_FOLDED_KEY   "batch_norm"
 #define QUANT_FOLDED_VALUE "folded"
 
-/* "float32": the type of the arithmetic alone. */
+/* "float32", "int8": the type of the arithmetic alone. */
 const char *quant_precision_arithmetic(quant_precision_t precision);
 
 /* Bytes of one model on the wire if peers told each other their models in this precision. Peers
@@ -16,9 +16,3 @@ const char *quant_precision_arithmetic(quant_precision_t precision);
  * element, FP16 2; INT8 1 for a weight's, 4 for each output channel's scale, 4 for every other
  * element (biases, BatchNorm). Without headers, which are the same for all. */
 double quant_wire_bytes(const nn_net_t *net, quant_precision_t precision);
-
-/* One row (output channel) of a weight to int8, symmetric: returns the scale, max|w| / 127 in
- * float32, never below the smallest normal float; 1 for a row of zeros.
- *   out q (n)  rne(w / scale) in -127 .. 127
- *   in  w (n)  finite */
-float quant_int8_row(int8_t *q, const float *w, size_t n);

@@ -11,10 +11,9 @@ err_t quant_precision_parse(quant_precision_t *precision, const char *name);
 /* What computes in which type, for the table: "float16 weights, float32 arithmetic". */
 const char *quant_precision_computes(quant_precision_t precision);
 
-/* Writes `model` (fp32) to `path` in `precision`. FP32 and FP16 with BatchNorm folded into the
- * convolutions; INT8 with folded weights int8, symmetric, one scale per output channel
- * (max|w|/127, round to nearest even), biases float32. ERR_FORMAT for NaN or Inf, naming the
- * tensor. */
+/* Writes `model` (fp32) to `path` in `precision`, FP32 or FP16, with BatchNorm folded into the
+ * convolutions. ERR_FORMAT for NaN or Inf, naming the tensor. INT8 takes pictures: quant_quantize
+ * (quant/calibrate.h) and quant_integer_save. */
 err_t quant_save(const char *path, const nn_model_t *model, quant_precision_t precision);
 
 /* A model of any precision, ready to run: fp32 (native or folded), fp16, int8. */

@@ -1,15 +1,21 @@
-/* A model file of any precision, widened to float32 when it is opened, run by nn_infer. */
+/* A model file of any precision: floats are widened to float32 when it is opened and run by
+ * nn_infer, integers are run by the integer engine. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/text.h"
+#include "quant/engine.h"
 #include "quant/fold.h"
+#include "quant/integer_file.h"
 #include "quant/precision.h"
 #include "quant/read.h"
 
 struct quant_runner_s {
-    nn_model_t model; /* of folded files: net and state are the folded ones */
+    nn_model_t model; /* floats; of folded files net and state are the folded ones */
     nn_infer_t *infer;
+    quant_integer_t integer; /* or integers */
+    quant_engine_t *engine;
+    size_t batch; /* most pictures a call */
 };
 
 /* Precision and whether the file is folded, from its metadata. */
@@ -30,6 +36,9 @@ static err_t read_kind(bool *folded, quant_precision_t *precision, const nn_mode
         FAIL(ERR_FORMAT, "%s: metadata \"" QUANT_FOLDED_KEY "\" is \"%s\", expected \"%s\"", path,
              shown, QUANT_FOLDED_VALUE);
     }
+    if (*precision == QUANT_INT8)
+        FAIL(ERR_FORMAT,
+             "%s: precision is \"int8\": the floats are in the model that it was made from", path);
     *folded = value != NULL;
 out:
     return err;
@@ -72,14 +81,35 @@ out:
     return err;
 }
 
+/* INT8 files by their metadata; whatever is wrong with it is found by who reads it. */
+static err_t is_integer(bool *integer, const char *path)
+{
+    err_t err = ERR_OK;
+    safetensors_t *file = NULL;
+    TRY(safetensors_open(&file, path));
+    const char *precision = safetensors_metadata(file, "precision");
+    *integer = precision && !strcmp(precision, quant_precision_name(QUANT_INT8));
+out:
+    safetensors_close(&file);
+    return err;
+}
+
 err_t quant_open(quant_runner_t **runner, const char *path, size_t batch, int threads)
 {
     err_t err = ERR_OK;
+    bool integer = false;
     quant_runner_t *r = xcalloc(1, sizeof *r);
     *runner = NULL;
-    TRY(quant_load(&r->model, path));
-    TRY(nn_infer_new(&r->infer, r->model.net, batch, threads));
-    nn_infer_pack(r->infer, &r->model.state);
+    r->batch = batch;
+    TRY(is_integer(&integer, path));
+    if (integer) {
+        TRY(quant_integer_load(&r->integer, path));
+        TRY(quant_engine_new(&r->engine, &r->integer, batch, threads));
+    } else {
+        TRY(quant_load(&r->model, path));
+        TRY(nn_infer_new(&r->infer, r->model.net, batch, threads));
+        nn_infer_pack(r->infer, &r->model.state);
+    }
     *runner = r;
     r = NULL;
 out:
@@ -94,26 +124,38 @@ void quant_close(quant_runner_t **runner)
         return;
     if (r->infer)
         nn_infer_destroy(&r->infer);
+    if (r->engine)
+        quant_engine_destroy(&r->engine);
     nn_model_free(&r->model);
+    quant_integer_free(&r->integer);
     free(r);
     *runner = NULL;
 }
 
 const nn_model_meta_t *quant_meta(const quant_runner_t *runner)
 {
-    return &runner->model.meta;
+    return runner->engine ? &runner->integer.meta : &runner->model.meta;
 }
 
 void quant_run(quant_runner_t *runner, float *logits, const float *x, size_t n)
 {
-    nn_infer_run_packed(runner->infer, logits, &runner->model.state, x, n);
+    if (runner->engine)
+        quant_engine_run(runner->engine, logits, x, n);
+    else
+        nn_infer_run_packed(runner->infer, logits, &runner->model.state, x, n);
+}
+
+static void run_pictures(void *argument, float *logits, const float *x, size_t n)
+{
+    quant_run(argument, logits, x, n);
 }
 
 err_t quant_evaluate(nn_metrics_t *metrics, quant_runner_t *runner, const data_set_t *set,
                      const volatile bool *interrupted)
 {
     err_t err = ERR_OK;
-    const nn_arch_t *arch = &runner->model.meta.arch;
+    const nn_model_meta_t *meta = quant_meta(runner);
+    const nn_arch_t *arch = &meta->arch;
     *metrics = (nn_metrics_t){0};
     if (set->count == 0)
         FAIL(ERR_CONFIG, "there are no pictures to evaluate the model on");
@@ -122,8 +164,8 @@ err_t quant_evaluate(nn_metrics_t *metrics, quant_runner_t *runner, const data_s
              set->height, arch->input, arch->input);
     if (set->class_count != arch->classes)
         FAIL(ERR_CONFIG, "data of %zu classes for a model of %zu", set->class_count, arch->classes);
-    TRY(nn_evaluate(metrics, runner->infer, &runner->model.state, set,
-                    &runner->model.meta.normalisation, interrupted));
+    TRY(nn_evaluate_by(metrics, run_pictures, runner, arch, runner->batch, set,
+                       &meta->normalisation, interrupted));
 out:
     return err;
 }

@@ -1,4 +1,4 @@
-/* A model as a folded file: docs/formats.md, "Folded models". */
+/* A model as a folded file of floats: docs/formats.md. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -38,20 +38,6 @@ out:
     return err;
 }
 
-static void add_int8(safetensors_writer_t *writer, blocks_t *blocks, const nn_entry_t *e,
-                     const float *values)
-{
-    char name[NN_NAME_MAX + 8];
-    size_t outputs = e->shape[0], inputs = e->count / outputs;
-    int8_t *q = block_new(blocks, e->count);
-    float *scale = block_new(blocks, outputs * sizeof *scale);
-    for (size_t o = 0; o < outputs; o++)
-        scale[o] = quant_int8_row(q + o * inputs, values + o * inputs, inputs);
-    safetensors_writer_tensor(writer, e->name, ST_I8, e->shape, e->rank, q);
-    snprintf(name, sizeof name, "%s_scale", e->name);
-    safetensors_writer_tensor(writer, name, ST_F32, e->shape, 1, scale);
-}
-
 static err_t add_tensors(safetensors_writer_t *writer, blocks_t *blocks, const nn_state_t *folded,
                          quant_precision_t precision)
 {
@@ -61,8 +47,6 @@ static err_t add_tensors(safetensors_writer_t *writer, blocks_t *blocks, const n
         const float *values = folded->values + e->offset;
         if (precision == QUANT_FP16)
             TRY(add_half(writer, blocks, e, values));
-        else if (precision == QUANT_INT8 && e->kind == NN_KIND_WEIGHT)
-            add_int8(writer, blocks, e, values);
         else
             safetensors_writer_tensor(writer, e->name, ST_F32, e->shape, e->rank, values);
     }
@@ -78,13 +62,14 @@ err_t quant_save(const char *path, const nn_model_t *model, quant_precision_t pr
     nn_model_meta_t meta = model->meta; /* borrows the class names */
     blocks_t blocks = {0};
     safetensors_writer_t *writer = safetensors_writer_new();
+    CHECK(precision != QUANT_INT8); /* quant_quantize and quant_integer_save */
     TRY(quant_fold_net(&net, model->net));
     TRY(nn_state_init(&folded, net));
     TRY(quant_fold_state(&folded, &model->state));
     snprintf(meta.precision, sizeof meta.precision, "%s", quant_precision_name(precision));
     TRY(nn_model_meta_put(writer, &meta));
     safetensors_writer_metadata(writer, QUANT_FOLDED_KEY, QUANT_FOLDED_VALUE);
-    blocks.blocks = xcalloc(2 * net->entry_count, sizeof *blocks.blocks);
+    blocks.blocks = xcalloc(net->entry_count, sizeof *blocks.blocks);
     TRY(add_tensors(writer, &blocks, &folded, precision));
     TRY(safetensors_writer_commit(&writer, path));
 out:

@@ -153,7 +153,8 @@ static void wrong_metadata_is_refused(void **unused)
         {"mean", "nan,0,0", "metadata \"mean\" is \"nan,0,0\", not three numbers with commas"},
         {"std", "1,0,1", "metadata \"std\" is \"1,0,1\", not three numbers above 0 with commas"},
         {"round", "x", "metadata \"round\" is \"x\", not a whole number"},
-        {"precision", "int8", "precision is \"int8\", expected \"fp32\""},
+        {"precision", "int8",
+         "precision is \"int8\", expected \"fp32\": take the FP32 model that it was made from"},
     };
     saved_t s = make_model();
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {

@@ -54,6 +54,25 @@ void models_pictures(data_set_t *set, size_t count)
         set->labels[i] = (int32_t)rng_below(&rng, 3);
 }
 
+void models_integer(quant_integer_t *integer, const nn_model_t *model)
+{
+    data_set_t set;
+    const quant_convert_options_t options = quant_convert_defaults();
+    models_pictures(&set, 32);
+    const quant_calibration_t calibration = {
+        .set = &set, .count = set.count, .normalisation = &model->meta.normalisation, .threads = 1};
+    assert_ok(quant_quantize(integer, model, &calibration, &options));
+    data_set_free(&set);
+}
+
+void models_save_integer(const char *path, const nn_model_t *model)
+{
+    quant_integer_t integer;
+    models_integer(&integer, model);
+    assert_ok(quant_integer_save(path, &integer));
+    quant_integer_free(&integer);
+}
+
 float *models_values(const nn_state_t *state, const char *name)
 {
     int entry = nn_net_find(state->net, name);

@@ -1,6 +1,7 @@
 /* tests/quant/models.h: small models to convert. */
 #pragma once
 #include "nn/model_file.h"
+#include "quant/calibrate.h"
 #include "tests/support/harness.h"
 
 /* A cnn of width 0.25 for 28x28 pictures of three classes ("sea", "land", "river"), drawn from
@@ -10,6 +11,11 @@ void models_draw(nn_model_t *model);
 
 /* `count` pictures of noise for it, with labels. The caller frees with data_set_free. */
 void models_pictures(data_set_t *set, size_t count);
+
+/* The model in integers by the defaults, calibrated on 32 pictures of noise. The caller frees. */
+void models_integer(quant_integer_t *integer, const nn_model_t *model);
+/* The same as a file. */
+void models_save_integer(const char *path, const nn_model_t *model);
 
 /* Values of an entry by name. */
 float *models_values(const nn_state_t *state, const char *name);

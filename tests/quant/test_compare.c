@@ -194,10 +194,9 @@ static void table_says_what_computes_in_which_type(void **unused)
               "        cost\n"
               "fp32       float32        1.74 MB      1.00x    91.20 %       -   0.2710     182 MB"
               "     $910.00\n"
-              "int8       float32         447 kB      3.89x    90.75 %   +0.45   0.2741    48.1 MB"
+              "int8       int8            447 kB      3.89x    90.75 %   +0.45   0.2741    48.1 MB"
               "     $240.50\n"));
-    assert_non_null(strstr(text, "int8: int8 weights (a scale per output channel), float32 "
-                                 "arithmetic\n"));
+    assert_non_null(strstr(text, "int8: int8 weights and activations, int32 sums\n"));
     assert_non_null(strstr(text, "standard error is 1.42 points"));
     assert_non_null(strstr(text, "projected"));
     free(text);
@@ -220,7 +219,7 @@ static void wrong_data_and_options_are_refused(void **unused)
     models_draw(&model);
     models_pictures(&set, 2);
     snprintf(path, sizeof path, "%s/int8.safetensors", test_dir());
-    assert_ok(quant_save(path, &model, QUANT_INT8));
+    models_save_integer(path, &model);
     assert_ok(quant_open(&runner, path, 2, 1));
     set.class_count = 4;
     assert_fails(quant_evaluate(&metrics, runner, &set, NULL), ERR_CONFIG,
@@ -236,7 +235,10 @@ static void wrong_data_and_options_are_refused(void **unused)
     quant_compare_options_t options = {
         .model_path = path, .out_folder = test_dir(), .set = &set, .data_name = "", .threads = 1};
     char expected[600];
-    snprintf(expected, sizeof expected, "%s: precision is \"int8\", expected \"fp32\"", path);
+    snprintf(
+        expected, sizeof expected,
+        "%s: precision is \"int8\", expected \"fp32\": take the FP32 model that it was made from",
+        path);
     assert_fails(quant_compare(&c, &options), ERR_FORMAT, expected);
     assert_null(c.results);
     options.cost_per_mb = -1;

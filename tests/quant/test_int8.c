@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "quant/convert.h"
 #include "quant/precision.h"
 #include "tests/support/harness.h"
 
@@ -11,9 +12,25 @@ static void largest_weight_becomes_127(void **state)
     (void)state;
     const float w[] = {0.5f, -1.27f, 0.0f, 0.01f, 1.0f};
     int8_t q[5];
-    assert_true(quant_int8_row(q, w, 5) == 1.27f / 127.0f);
+    float scale = quant_row_scale(w, 5, 127);
+    assert_true(scale == 1.27f / 127.0f);
+    quant_row_round(q, w, 5, scale, 127);
     const int8_t expected[] = {50, -127, 0, 1, 100};
     assert_memory_equal(q, expected, sizeof q);
+}
+
+static void fewer_bits_have_fewer_levels(void **state)
+{
+    (void)state;
+    const float w[] = {7.0f, -7.0f, 3.4f, 0.5f, 1.5f};
+    int8_t q[5];
+    assert_true(quant_row_scale(w, 5, 7) == 1.0f);
+    quant_row_round(q, w, 5, 1.0f, 7);
+    const int8_t expected[] = {7, -7, 3, 0, 2};
+    assert_memory_equal(q, expected, sizeof q);
+    quant_row_round(q, w, 5, 0.5f, 7); /* what does not fit is cut off */
+    const int8_t cut[] = {7, -7, 7, 1, 3};
+    assert_memory_equal(q, cut, sizeof q);
 }
 
 static void ties_go_to_even(void **state)
@@ -21,19 +38,17 @@ static void ties_go_to_even(void **state)
     (void)state;
     const float w[] = {127.0f, 0.5f, 1.5f, 2.5f, -0.5f, -1.5f, 126.5f, 125.5f, 0.49f, 0.51f};
     int8_t q[10];
-    assert_true(quant_int8_row(q, w, 10) == 1.0f);
+    assert_true(quant_row_scale(w, 10, 127) == 1.0f);
+    quant_row_round(q, w, 10, 1.0f, 127);
     const int8_t expected[] = {127, 0, 2, 2, 0, -2, 126, 126, 0, 1};
     assert_memory_equal(q, expected, sizeof q);
 }
 
-static void row_of_zeros_has_scale_one(void **state)
+static void row_of_zeros_has_no_scale(void **state)
 {
     (void)state;
     const float w[] = {0.0f, -0.0f, 0.0f};
-    int8_t q[3] = {9, 9, 9};
-    assert_true(quant_int8_row(q, w, 3) == 1.0f);
-    const int8_t expected[] = {0, 0, 0};
-    assert_memory_equal(q, expected, sizeof q);
+    assert_true(quant_row_scale(w, 3, 127) == 0.0f);
 }
 
 static void tiny_and_huge_rows_keep_a_positive_finite_scale(void **state)
@@ -41,10 +56,12 @@ static void tiny_and_huge_rows_keep_a_positive_finite_scale(void **state)
     (void)state;
     const float tiny[] = {1e-45f, -1e-44f}, huge[] = {FLT_MAX, -FLT_MAX};
     int8_t q[2];
-    assert_true(quant_int8_row(q, tiny, 2) == FLT_MIN);
+    assert_true(quant_row_scale(tiny, 2, 127) == FLT_MIN);
+    quant_row_round(q, tiny, 2, FLT_MIN, 127);
     assert_int_equal(q[0], 0);
-    float scale = quant_int8_row(q, huge, 2);
+    float scale = quant_row_scale(huge, 2, 127);
     assert_true(isfinite(scale));
+    quant_row_round(q, huge, 2, scale, 127);
     assert_int_equal(q[0], 127);
     assert_int_equal(q[1], -127);
 }
@@ -56,11 +73,14 @@ static void error_is_at_most_half_a_step(void **state)
     float w[257];
     int8_t q[257];
     for (int repeat = 0; repeat < 100; repeat++) {
+        for (size_t i = 0; i < 257; i++) {
+            float width = (float)exp(3 * rng_normal(&rng));
+            w[i] = (float)rng_normal(&rng) * width;
+        }
+        float scale = quant_row_scale(w, 257, 127);
+        quant_row_round(q, w, 257, scale, 127);
         for (size_t i = 0; i < 257; i++)
-            w[i] = (float)(rng_normal(&rng) * exp(3 * rng_normal(&rng)));
-        double scale = (double)quant_int8_row(q, w, 257);
-        for (size_t i = 0; i < 257; i++)
-            assert_true(fabs(scale * q[i] - (double)w[i]) <= scale * 0.500001);
+            assert_true(fabs((double)scale * q[i] - (double)w[i]) <= (double)scale * 0.500001);
     }
 }
 
@@ -79,7 +99,7 @@ static void precisions_have_names(void **state)
     assert_fails(quant_precision_parse(&p, ""), ERR_CONFIG,
                  "precision \"\": accepted are fp32, fp16 and int8");
     assert_string_equal(quant_precision_computes(QUANT_INT8),
-                        "int8 weights (a scale per output channel), float32 arithmetic");
+                        "int8 weights and activations, int32 sums");
     assert_string_equal(quant_precision_computes(QUANT_FP16),
                         "float16 weights, float32 arithmetic");
 }
@@ -105,7 +125,8 @@ static void wire_bytes_count_scales_and_what_stays_float(void **state)
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(largest_weight_becomes_127),
     cmocka_unit_test(ties_go_to_even),
-    cmocka_unit_test(row_of_zeros_has_scale_one),
+    cmocka_unit_test(fewer_bits_have_fewer_levels),
+    cmocka_unit_test(row_of_zeros_has_no_scale),
     cmocka_unit_test(tiny_and_huge_rows_keep_a_positive_finite_scale),
     cmocka_unit_test(error_is_at_most_half_a_step),
     cmocka_unit_test(precisions_have_names),
