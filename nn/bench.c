@@ -18,10 +18,13 @@ enum {
 
 typedef struct {
     const nn_bench_options_t *options;
-    nn_state_t *state;
+    const nn_net_t *net;
+    nn_state_t *state; /* NULL with `other` */
+    nn_bench_infer_t *other;
+    void *argument;        /* of `other` */
     nn_trainer_t *trainer; /* or */
     nn_infer_t *infer;
-    nn_run_t *run;   /* inside either */
+    nn_run_t *run;   /* inside either; NULL with `other` */
     float *x;        /* (batches, batch,H,W,3) */
     int32_t *labels; /* (batches, batch) */
     float *logits;   /* (batch,classes) */
@@ -58,7 +61,7 @@ static err_t take(void *place, size_t count, size_t size)
 static void draw(bench_t *b)
 {
     const nn_bench_options_t *o = b->options;
-    const size_t classes = b->state->net->arch.classes;
+    const size_t classes = b->net->arch.classes;
     rng_t rng;
     rng_init(&rng, o->seed, RNG_STREAM_SYNTHETIC, 0, 0);
     rng_init(&b->dropout, o->seed, RNG_STREAM_DROPOUT, 0, 0);
@@ -72,18 +75,18 @@ static err_t begin(bench_t *b)
 {
     err_t err = ERR_OK;
     const nn_bench_options_t *o = b->options;
-    const nn_net_t *net = b->state->net;
+    const nn_net_t *net = b->net;
     b->picture = nn_shape_count(net->tensors[0]);
     b->batches = o->train ? BATCHES : 1;
     if (o->train) {
         TRY(nn_trainer_new(&b->trainer, net, o->batch, o->threads, &o->optimizer));
         b->run = nn_trainer_run(b->trainer);
-    } else {
+    } else if (!b->other) {
         TRY(nn_infer_new(&b->infer, net, o->batch, o->threads));
         b->run = nn_infer_inner_run(b->infer);
     }
     b->steps_max = o->layers ? STEPS_MAX_LAYERS : STEPS_MAX;
-    b->slots = 2 * b->run->plan.step_count + 3;
+    b->slots = b->run ? 2 * b->run->plan.step_count + 3 : 0;
     TRY(take(&b->x, b->batches * o->batch * b->picture, sizeof *b->x));
     TRY(take(&b->labels, b->batches * o->batch, sizeof *b->labels));
     TRY(take(&b->logits, o->batch * net->arch.classes, sizeof *b->logits));
@@ -114,6 +117,10 @@ static double step(bench_t *b, double *times)
     const float *x = b->x + which * batch * b->picture;
     double loss, start = clock_monotonic_s();
     size_t correct;
+    if (b->other) {
+        b->other(b->argument, b->logits, x, batch);
+        return clock_monotonic_s() - start;
+    }
     b->run->times = times;
     b->run->marked = start;
     if (o->train)
@@ -254,39 +261,52 @@ static void collect_layers(nn_bench_t *result, const bench_t *b)
     result->loss_s = slot_median(b, column, result->steps, S + 1);
 }
 
-err_t nn_bench_run(nn_bench_t *result, nn_state_t *state, const nn_bench_options_t *options)
+static err_t measure(nn_bench_t *result, bench_t *b)
 {
     err_t err = ERR_OK;
-    bench_t b = {.options = options, .state = state};
-    const nn_net_t *net = state->net;
+    const nn_bench_options_t *options = b->options;
     double backward = 0;
     *result = (nn_bench_t){0};
-    TRY(begin(&b));
-    if (b.infer)
-        nn_infer_pack(b.infer, state);
-    step(&b, NULL);
+    TRY(begin(b));
+    if (b->infer)
+        nn_infer_pack(b->infer, b->state);
+    step(b, NULL);
     uint64_t allocations = nn_allocation_count();
     for (int i = 1; i < (options->train ? WARM_TRAIN : WARM_INFER); i++)
-        step(&b, NULL);
-    result->steps = steps(&b);
+        step(b, NULL);
+    result->steps = steps(b);
     result->allocations = nn_allocation_count() - allocations;
-    result->median_s = median(b.step_s, result->steps);
-    result->min_s = b.step_s[0];
-    result->max_s = b.step_s[result->steps - 1];
-    for (size_t i = 0; i < net->op_count; i++)
-        count_operations(&result->operations, &backward, net, &net->ops[i], options->batch);
+    result->median_s = median(b->step_s, result->steps);
+    result->min_s = b->step_s[0];
+    result->max_s = b->step_s[result->steps - 1];
+    for (size_t i = 0; i < b->net->op_count; i++)
+        count_operations(&result->operations, &backward, b->net, &b->net->ops[i], options->batch);
     result->operations += options->train ? backward : 0;
     if (options->layers)
-        collect_layers(result, &b);
-    result->x = b.x;
-    b.x = NULL;
+        collect_layers(result, b);
+    result->x = b->x;
+    b->x = NULL;
     if (!options->train) {
-        result->logits = b.logits;
-        b.logits = NULL;
+        result->logits = b->logits;
+        b->logits = NULL;
     }
 out:
-    end(&b);
+    end(b);
     return err;
+}
+
+err_t nn_bench_run(nn_bench_t *result, nn_state_t *state, const nn_bench_options_t *options)
+{
+    bench_t b = {.options = options, .net = state->net, .state = state};
+    return measure(result, &b);
+}
+
+err_t nn_bench_infer(nn_bench_t *result, const nn_net_t *net, nn_bench_infer_t *infer,
+                     void *argument, const nn_bench_options_t *options)
+{
+    bench_t b = {.options = options, .net = net, .other = infer, .argument = argument};
+    CHECK(!options->train && !options->layers);
+    return measure(result, &b);
 }
 
 void nn_bench_free(nn_bench_t *result)

@@ -46,6 +46,12 @@ typedef struct {
 err_t nn_bench_run(nn_bench_t *result, nn_state_t *state, const nn_bench_options_t *options);
 void nn_bench_free(nn_bench_t *result);
 
+/* Somebody else's inference, as nn_infer_run: logits (n,classes) of x (n,H,W,3). */
+typedef void nn_bench_infer_t(void *argument, float *logits, const float *x, size_t n);
+/* Times that of `net` in the same way; options->train and options->layers must be false. */
+err_t nn_bench_infer(nn_bench_t *result, const nn_net_t *net, nn_bench_infer_t *infer,
+                     void *argument, const nn_bench_options_t *options);
+
 /* What the CPU level in use can do with all of `threads` at work at once. */
 typedef struct {
     double fma_gflops;  /* float32 multiply-adds on registers, two operations each */

@@ -23,6 +23,7 @@ typedef struct {
     char *out;             /* --out FILE or DIR */
     char *onnx;            /* --onnx FILE */
     char *precisions;      /* --precisions fp16,int8 */
+    char *precision;       /* --precision int8 */
     char *cost;            /* --cost-per-mb */
     char *bytes_run;       /* --bytes-run */
     char *strides;         /* --strides imagenet|small */

@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/cpu.h"
 #include "base/text.h"
@@ -104,11 +105,13 @@ void node_bench_print(const node_bench_report_t *r)
     const nn_bench_t *b = r->bench;
     char memory[24];
     text_bytes(memory, (double)r->peak_memory);
-    printf("%s of %s, width %g%s%s, %zux%zu pixels, %zu classes, batch %zu, %d thread%s%s%s\n",
+    printf("%s of %s, width %g%s%s, %zux%zu pixels, %zu classes, batch %zu, %d thread%s%s%s%s%s\n",
            o->train ? "training" : "inference", r->arch->name, r->arch->width,
            r->arch->strides[0] ? ", strides " : "", r->arch->strides, r->arch->input,
            r->arch->input, r->arch->classes, o->batch, o->threads, o->threads == 1 ? "" : "s",
-           o->train ? ", " : "", o->train ? optimizer_name(o) : "");
+           o->train ? ", " : "", o->train ? optimizer_name(o) : "",
+           strcmp(r->precision, "fp32") ? ", " : "",
+           strcmp(r->precision, "fp32") ? r->precision : "");
     printf("%s, %s\n", cpu_model_name(), cpu_level_name(cpu_level()));
     printf("\nstep           %.3f ms, from %.3f to %.3f in %zu steps\n", b->median_s * 1e3,
            b->min_s * 1e3, b->max_s * 1e3, b->steps);
@@ -165,9 +168,10 @@ void node_bench_print_json(const node_bench_report_t *r)
     const nn_bench_options_t *o = r->options;
     const nn_bench_t *b = r->bench;
     json_t *root = json_pack(
-        "{s:s, s:s, s:f, s:s, s:I, s:I, s:I, s:i, s:I}", "bench", o->train ? "train" : "infer",
+        "{s:s, s:s, s:f, s:s, s:I, s:I, s:s, s:I, s:i, s:I}", "bench", o->train ? "train" : "infer",
         "model", r->arch->name, "width", r->arch->width, "strides", r->arch->strides, "input",
-        (json_int_t)r->arch->input, "classes", (json_int_t)r->arch->classes, "batch",
+        (json_int_t)r->arch->input, "classes", (json_int_t)r->arch->classes, "precision", r->precision,
+        "batch",
         (json_int_t)o->batch, "threads", o->threads, "seed", (json_int_t)o->seed);
     json_t *measured = json_pack(
         "{s:s, s:s, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:I, s:I}", "cpu", cpu_model_name(),

@@ -4,6 +4,7 @@
 
 typedef struct {
     const nn_arch_t *arch;
+    const char *precision; /* "fp32" */
     const nn_bench_options_t *options;
     const nn_bench_t *bench;
     const nn_ceilings_t *ceilings; /* NULL without layers */

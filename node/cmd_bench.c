@@ -8,6 +8,9 @@
 #include "node/bench_report.h"
 #include "node/commands.h"
 #include "node/whole.h"
+#include "quant/draw.h"
+#include "quant/engine.h"
+#include "quant/read.h"
 
 enum { BATCH = 32, CLASSES = 10, SECONDS = 5 };
 
@@ -67,24 +70,97 @@ out:
     return err;
 }
 
-/* A model file, or a network of random weights. */
-static err_t make_model(nn_model_t *model, const node_args_t *args, uint64_t seed)
+/* What is timed: one of the two. */
+typedef struct {
+    nn_model_t model;
+    quant_integer_t integer;
+    bool is_integer;
+} subject_t;
+
+static void free_subject(subject_t *subject)
+{
+    nn_model_free(&subject->model);
+    quant_integer_free(&subject->integer);
+}
+
+static err_t load_model(subject_t *subject, const char *path)
 {
     err_t err = ERR_OK;
-    *model = (nn_model_t){0};
-    if (args->positional_count > 0) {
-        if (args->model || args->width || args->strides || args->input || args->classes)
-            FAIL(ERR_USAGE,
-                 "%s says what the network is: leave out --model, --width, --strides, "
-                 "--input and --classes",
-                 args->positional[0]);
-        return nn_model_load(model, args->positional[0]);
+    safetensors_t *file = NULL;
+    nn_model_meta_t meta = {0};
+    TRY(safetensors_open(&file, path));
+    TRY(nn_model_meta_get(&meta, file));
+    subject->is_integer = !strcmp(meta.precision, "int8");
+    if (subject->is_integer)
+        TRY(quant_integer_load(&subject->integer, path));
+    else
+        TRY(quant_load(&subject->model, path));
+out:
+    nn_model_meta_free(&meta);
+    safetensors_close(&file);
+    return err;
+}
+
+/* A network of random weights. */
+static err_t draw_model(subject_t *subject, const node_args_t *args, uint64_t seed)
+{
+    err_t err = ERR_OK;
+    nn_model_t *model = &subject->model;
+    nn_arch_t arch;
+    rng_t rng;
+    TRY(take_arch(&arch, args));
+    if (args->precision && strcmp(args->precision, "fp32") && strcmp(args->precision, "int8"))
+        FAIL(ERR_USAGE, "--precision: \"%s\": fp32 and int8 are possible", args->precision);
+    subject->is_integer = args->precision && !strcmp(args->precision, "int8");
+    if (subject->is_integer) {
+        rng_init(&rng, seed, RNG_STREAM_INIT, 0, 0);
+        return quant_draw(&subject->integer, &arch, &rng);
     }
-    TRY(take_arch(&model->meta.arch, args));
-    TRY(nn_net_new(&model->net, &model->meta.arch));
+    model->meta.arch = arch;
+    snprintf(model->meta.precision, sizeof model->meta.precision, "fp32");
+    TRY(nn_net_new(&model->net, &arch));
     TRY(nn_state_init(&model->state, model->net));
     nn_state_draw(&model->state, seed);
 out:
+    return err;
+}
+
+/* A model file, or a network of random weights. */
+static err_t make_subject(subject_t *subject, const node_args_t *args,
+                          const nn_bench_options_t *options)
+{
+    err_t err = ERR_OK;
+    if (args->positional_count > 0) {
+        if (args->model || args->width || args->strides || args->input || args->classes ||
+            args->precision)
+            FAIL(ERR_USAGE,
+                 "%s says what the network is: leave out --model, --width, --strides, "
+                 "--input, --classes and --precision",
+                 args->positional[0]);
+        TRY(load_model(subject, args->positional[0]));
+    } else {
+        TRY(draw_model(subject, args, options->seed));
+    }
+    if (subject->is_integer && options->layers)
+        FAIL(ERR_USAGE, "--layers: int8 models are timed as a whole");
+out:
+    return err;
+}
+
+static void run_engine(void *engine, float *logits, const float *x, size_t n)
+{
+    quant_engine_run(engine, logits, x, n);
+}
+
+static err_t bench_integer(nn_bench_t *bench, const quant_integer_t *model,
+                           const nn_bench_options_t *options)
+{
+    err_t err = ERR_OK;
+    quant_engine_t *engine = NULL;
+    TRY(quant_engine_new(&engine, model, options->batch, options->threads));
+    TRY(nn_bench_infer(bench, model->net, run_engine, engine, options));
+out:
+    quant_engine_destroy(&engine);
     return err;
 }
 
@@ -117,13 +193,19 @@ static int run(const node_args_t *args, bool train)
 {
     err_t err = ERR_OK;
     nn_bench_options_t options;
-    nn_model_t model = {0};
+    subject_t subject = {0};
     nn_bench_t bench = {0};
     nn_ceilings_t ceilings = {0};
     TRY(take_options(&options, args, train));
-    TRY(make_model(&model, args, options.seed));
-    TRY(nn_bench_run(&bench, &model.state, &options));
-    node_bench_report_t report = {.arch = &model.net->arch,
+    TRY(make_subject(&subject, args, &options));
+    if (subject.is_integer)
+        TRY(bench_integer(&bench, &subject.integer, &options));
+    else
+        TRY(nn_bench_run(&bench, &subject.model.state, &options));
+    const nn_net_t *net = subject.is_integer ? subject.integer.net : subject.model.net;
+    const nn_model_meta_t *meta = subject.is_integer ? &subject.integer.meta : &subject.model.meta;
+    node_bench_report_t report = {.arch = &net->arch,
+                                  .precision = meta->precision,
                                   .options = &options,
                                   .bench = &bench,
                                   .ceilings = options.layers ? &ceilings : NULL,
@@ -131,14 +213,14 @@ static int run(const node_args_t *args, bool train)
     if (options.layers) /* after the steps: it takes memory of its own */
         TRY(nn_ceilings_measure(&ceilings, options.threads));
     if (args->out)
-        TRY(write_sample(args->out, &model.net->arch, &bench, options.batch));
+        TRY(write_sample(args->out, &net->arch, &bench, options.batch));
     if (args->json)
         node_bench_print_json(&report);
     else
         node_bench_print(&report);
 out:
     nn_bench_free(&bench);
-    nn_model_free(&model);
+    free_subject(&subject);
     return node_exit(err);
 }
 

@@ -40,19 +40,24 @@ static const node_command_t commands[] = {
      .example = "hearsay simulate configs/ring.yaml --set gossip.deadline=none"},
     {.name = "quantize",
      .arguments = "MODEL",
-     .help = "Writes MODEL as FP16 and INT8 files and compares them on --data: accuracy, bytes, "
-             "communication and money, as a table and as JSON.",
-     .options = "data,out,precisions,cost-per-mb,bytes-run,threads,json",
+     .help =
+         "Writes MODEL as FP16 and INT8 files and compares them on --data: accuracy, what each "
+         "class gets, bytes, speed, memory, communication and money, as a table, and in full in "
+         "comparison.json and comparison.md. INT8 is calibrated on pictures that are left out "
+         "of the test.",
+     .options =
+         "data,out,precisions,calibration,calibration-data,samples,apart,per-tensor,weight-bits,"
+         "bias-correction,time,cost-per-mb,bytes-run,threads,json",
      .positional_min = 1,
      .positional_max = 1,
      .run = cmd_quantize,
      .example = "hearsay quantize RUN/consensus.safetensors --data synthetic:7:500"},
     {.name = "evaluate",
      .arguments = "MODEL",
-     .help =
-         "Loss, accuracy, figures for each class and the confusion matrix of MODEL (FP32, FP16 or "
-         "INT8) on --data.",
-     .options = "data,threads,json",
+     .help = "Loss, accuracy, figures for each class, the confusion matrix and the speed of MODEL "
+             "(FP32, "
+             "FP16 or INT8) on --data; --json has the ROC curve of each class too.",
+     .options = "data,time,threads,json",
      .positional_min = 1,
      .positional_max = 1,
      .run = cmd_evaluate,
@@ -124,10 +129,10 @@ static const node_command_t commands[] = {
      .example = "hearsay bench train --model mobilenet_v2 --strides small --threads 1 --layers"},
     {.name = "bench infer",
      .arguments = "[MODEL]",
-     .help = "Times inference in the same way, of MODEL (a file, FP32) or of a network of random "
-             "weights.",
-     .options = "model,width,strides,side,class-count,batch,threads,seconds,repeats,random,layers,"
-                "sample,json",
+     .help = "Times inference in the same way, of MODEL (a file, FP32, FP16 or INT8) or of a network "
+             "of random weights.",
+     .options = "model,width,strides,side,class-count,precision,batch,threads,seconds,repeats,random,"
+                "layers,sample,json",
      .positional_min = 0,
      .positional_max = 1,
      .run = cmd_bench_infer,

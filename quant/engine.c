@@ -32,6 +32,8 @@ err_t quant_engine_new(quant_engine_t **engine, const quant_integer_t *model, si
     quant_engine_t *e = nn_calloc(1, sizeof *e);
     *engine = NULL;
     e->batch = batch;
+    if (batch < 1 || batch > 65536)
+        FAIL(ERR_CONFIG, "batch of %zu pictures: 1 to 65536 are possible", batch);
     TRY(nn_threads_new(&e->threads, threads));
     e->parts = nn_threads_count(e->threads);
     const size_t share = (batch + e->parts - 1) / e->parts;     /* of a part, */

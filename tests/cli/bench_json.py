@@ -8,8 +8,8 @@ import json
 import subprocess
 import sys
 
-KEYS = {"bench", "model", "width", "strides", "input", "classes", "batch", "threads", "seed", "cpu",
-        "cpu_level", "steps", "step_median_s", "step_min_s", "step_max_s", "images_per_s",
+KEYS = {"bench", "model", "width", "strides", "input", "classes", "precision", "batch",
+        "threads", "seed", "cpu", "cpu_level", "steps", "step_median_s", "step_min_s", "step_max_s", "images_per_s",
         "operations", "gflops", "peak_memory_bytes", "allocations_after_first_step"}
 TRAIN_KEYS = KEYS | {"optimizer"}
 LAYERS_KEYS = {"ceilings", "layers", "pack_s"}
@@ -52,7 +52,11 @@ def main():
     for threads in "1", "2":
         for net in cnn, mobile:
             check(bench(hearsay, "train", *net, *small, "--threads", threads), TRAIN_KEYS, 3)
-            check(bench(hearsay, "infer", *net, *small, "--threads", threads), KEYS, 3)
+            for precision in "fp32", "int8":
+                answer = bench(hearsay, "infer", *net, *small, "--threads", threads, "--precision",
+                               precision)
+                check(answer, KEYS, 3)
+                assert answer["precision"] == precision
     answer = bench(hearsay, "train", *mobile, *small, "--optimizer", "adam", "--layers")
     check(answer, TRAIN_KEYS | LAYERS_KEYS | {"loss_s", "optimize_s"}, 3)
     check_layers(answer, ["forward", "backward"])
