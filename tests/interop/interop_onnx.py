@@ -2,7 +2,8 @@
 """What `hearsay export` writes, in ONNX's checker and in ONNX Runtime: interop_onnx.py INTEROP_ONNX HEARSAY.
   FP32, FP16  hearsay's logits to 1e-4, and no Cast left at run time
   INT8        everything fused to integers, and then the same uint8 values at every layer and the same
-              logits to 1e-6 as quant_integer_reference and as the engine at each of this CPU's levels
+              logits to 1e-6 as quant_integer_reference and as the engine at each of this CPU's levels;
+              not optimized, computed in floats, about the same logits
 Both networks and both strides, ten pictures each. Integer models are calibrated ones, and ones of random
 weights and scales, half of them powers of 2, where many values to round are ties.
 
@@ -176,8 +177,14 @@ def check_integer(program, hearsay, model, arch, what):
             off = max(off, float(np.abs(logits - theirs.reshape(logits.shape)).max()))
             if not off <= 1e-6:
                 sys.exit(f"{path}: logits differ by {off} from those of {used}")
+    # As it is written, in floats: another order of roundings, the same model.
+    floats = session(path, Levels.ORT_DISABLE_ALL).run(None, {"input": x})[0]
+    as_floats = float(np.linalg.norm(floats - logits) / np.linalg.norm(logits))
+    if not as_floats <= 0.2:
+        sys.exit(f"{path}: not optimized, logits differ by {as_floats} of their norm")
     print(f"{' '.join(map(str, arch))} int8, {what}: {layers} tensors the same, logits up to "
-          f"{np.abs(logits).max():.3g} differ by {off:.3g} from {', '.join(all_logits)}; {dict(ops)}")
+          f"{np.abs(logits).max():.3g} differ by {off:.3g} from {', '.join(all_logits)}, "
+          f"by {as_floats:.2g} of their norm where not optimized; {dict(ops)}")
 
 
 def main():
