@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "gossip/mix.h"
 
 void node_learner_show(node_learner_t *l, const char *phase)
@@ -140,6 +141,8 @@ err_t node_learner_calibrate(node_learner_t *l, const gossip_action_t *action,
         node_learner_show(l, "done");
         goto out;
     }
+    log_info("calibration_record", "stage=%u pictures=%zu bytes=%zu", action->round,
+             calibration->count, calibration->record_size);
     answer->kind = GOSSIP_EV_RECORD;
     answer->round = action->round;
     answer->bytes = calibration->record;
