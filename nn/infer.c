@@ -132,13 +132,14 @@ static void add_batch(nn_metrics_t *m, const float *logits, const int32_t *label
     }
 }
 
-err_t nn_evaluate_by(nn_metrics_t *metrics, nn_run_pictures_t run, void *argument,
-                     const nn_arch_t *arch, size_t batch, const data_set_t *set,
-                     const data_normalisation_t *normalisation, const volatile bool *interrupted)
+err_t nn_evaluate(nn_metrics_t *metrics, nn_infer_t *infer, const nn_state_t *state,
+                  const data_set_t *set, const data_normalisation_t *normalisation,
+                  const volatile bool *interrupted)
 {
     err_t err = ERR_OK;
-    const size_t classes = arch->classes;
-    float *x = nn_aligned(batch * arch->input * arch->input * DATA_CHANNELS * sizeof *x);
+    const nn_net_t *net = infer->run->plan.net;
+    const size_t classes = net->arch.classes, batch = infer->run->batch;
+    float *x = nn_aligned(batch * nn_shape_count(net->tensors[0]) * sizeof *x);
     float *logits = nn_aligned(batch * classes * sizeof *logits);
     int32_t *labels = nn_aligned(batch * sizeof *labels);
     uint32_t *order = nn_aligned(batch * sizeof *order);
@@ -146,12 +147,13 @@ err_t nn_evaluate_by(nn_metrics_t *metrics, nn_run_pictures_t run, void *argumen
     metrics->confusion = nn_calloc(classes * classes, sizeof *metrics->confusion);
     if (!x || !logits || !labels || !order)
         FAIL(ERR_MEMORY, "no memory for a batch of %zu pictures", batch);
-    if (set->height != arch->input || set->width != arch->input)
+    if (set->height != net->arch.input || set->width != net->arch.input)
         FAIL(ERR_CONFIG, "pictures of %zu x %zu for a model of %zu x %zu", set->width, set->height,
-             arch->input, arch->input);
+             net->arch.input, net->arch.input);
     if (set->count == 0 || set->class_count > classes)
         FAIL(ERR_CONFIG, "%zu pictures of %zu classes for a model of %zu classes", set->count,
              set->class_count, classes);
+    nn_run_pack(infer->run, state);
     for (size_t done = 0; done < set->count; done += batch) {
         size_t n = set->count - done < batch ? set->count - done : batch;
         if (interrupted && *interrupted)
@@ -159,7 +161,7 @@ err_t nn_evaluate_by(nn_metrics_t *metrics, nn_run_pictures_t run, void *argumen
         for (size_t i = 0; i < n; i++)
             order[i] = (uint32_t)(done + i);
         data_batch(x, labels, set, order, n, normalisation, NULL, NULL);
-        run(argument, logits, x, n);
+        nn_infer_run_packed(infer, logits, state, x, n);
         add_batch(metrics, logits, labels, n);
     }
     metrics->loss /= (double)metrics->samples;
@@ -172,26 +174,4 @@ out:
     if (err)
         nn_metrics_free(metrics);
     return err;
-}
-
-/* A packed inference as nn_evaluate_by calls it. */
-typedef struct {
-    nn_infer_t *infer;
-    const nn_state_t *state;
-} packed_t;
-
-static void run_packed(void *argument, float *logits, const float *x, size_t n)
-{
-    const packed_t *packed = argument;
-    nn_infer_run_packed(packed->infer, logits, packed->state, x, n);
-}
-
-err_t nn_evaluate(nn_metrics_t *metrics, nn_infer_t *infer, const nn_state_t *state,
-                  const data_set_t *set, const data_normalisation_t *normalisation,
-                  const volatile bool *interrupted)
-{
-    packed_t packed = {infer, state};
-    nn_run_pack(infer->run, state);
-    return nn_evaluate_by(metrics, run_packed, &packed, &infer->run->plan.net->arch,
-                          infer->run->batch, set, normalisation, interrupted);
 }

@@ -33,12 +33,6 @@ typedef struct {
 err_t nn_evaluate(nn_metrics_t *metrics, nn_infer_t *infer, const nn_state_t *state,
                   const data_set_t *set, const data_normalisation_t *normalisation,
                   const volatile bool *interrupted);
-/* The same for whatever gives logits: `run` is called with up to `batch` pictures, arguments as of
- * nn_infer_run. */
-typedef void (*nn_run_pictures_t)(void *argument, float *logits, const float *x, size_t n);
-err_t nn_evaluate_by(nn_metrics_t *metrics, nn_run_pictures_t run, void *argument,
-                     const nn_arch_t *arch, size_t batch, const data_set_t *set,
-                     const data_normalisation_t *normalisation, const volatile bool *interrupted);
 void nn_metrics_free(nn_metrics_t *metrics);
 
 /* BatchNorm statistics estimated anew: for every BatchNorm in order, every channel: count, mean and

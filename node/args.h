@@ -26,6 +26,12 @@ typedef struct {
     char *precision;       /* --precision int8 */
     char *cost;            /* --cost-per-mb */
     char *bytes_run;       /* --bytes-run */
+    char *calibration;     /* --calibration minmax|mse|percentile|kl */
+    char *calibrate_on;    /* --calibration-data SPEC */
+    uint64_t samples;      /* --samples N, 0 when not given */
+    bool per_tensor;       /* --per-tensor */
+    uint64_t weight_bits;  /* --weight-bits B, 0 when not given */
+    char *bias_correction; /* --bias-correction on|off */
     char *strides;         /* --strides imagenet|small */
     char *classes;         /* --classes a,b,c or their number */
     char *mean, *std;      /* --mean, --std: three numbers or imagenet */

@@ -1,4 +1,5 @@
 /* hearsay quantize MODEL --data SPEC: what FP16 and INT8 cost and save. */
+#include <inttypes.h>
 #include <jansson.h>
 #include <libgen.h>
 #include <stdio.h>
@@ -13,11 +14,16 @@
 #include "node/whole.h"
 #include "quant/quant.h"
 
-enum { PRECISIONS_MAX = 2, JSON_BYTES_MAX = 16 << 20 };
+enum { PRECISIONS_MAX = 2, JSON_BYTES_MAX = 64 << 20, SAMPLES_DEFAULT = 512, TIMING_S = 1 };
 
 typedef struct {
     quant_precision_t precisions[PRECISIONS_MAX];
     size_t precision_count;
+    bool int8; /* is among them */
+    quant_convert_options_t convert;
+    size_t samples; /* most pictures to calibrate on */
+    uint64_t seed;  /* of drawing them */
+    double seconds; /* of timing */
     double bytes_run, cost_per_mb;
     char *out; /* owned */
 } plan_t;
@@ -37,6 +43,7 @@ static err_t parse_precisions(plan_t *plan, const char *list)
             if (plan->precisions[i] == precision)
                 FAIL(ERR_USAGE, "--precisions: %s is there twice", name);
         plan->precisions[plan->precision_count++] = precision;
+        plan->int8 |= precision == QUANT_INT8;
     }
     if (!plan->precision_count)
         FAIL(ERR_USAGE, "--precisions: name fp16, int8 or both");
@@ -50,6 +57,35 @@ static err_t parse_amount(double *value, const char *option, const char *text)
     if (!text_to_double(value, text) || *value < 0.0)
         return err_set(ERR_USAGE, "%s: \"%s\" is not a number from 0 on", option, text);
     return ERR_OK;
+}
+
+/* The options that shape int8; without int8 they mean nothing. */
+static err_t parse_int8(plan_t *plan, const node_args_t *args)
+{
+    err_t err = ERR_OK;
+    const char *correction = args->bias_correction ? args->bias_correction : "on";
+    plan->convert = quant_convert_defaults();
+    plan->samples = args->samples ? args->samples : SAMPLES_DEFAULT;
+    plan->seed = args->seed ? args->seed : 1;
+    if (!plan->int8 && (args->calibration || args->calibrate_on || args->samples ||
+                        args->per_tensor || args->weight_bits || args->bias_correction))
+        FAIL(ERR_USAGE,
+             "--precisions leaves int8 out, and calibration, samples, weights and biases "
+             "are told of int8 alone");
+    if (args->calibration && quant_clipping_parse(&plan->convert.clipping, args->calibration))
+        TRY(err_prefix(ERR_USAGE, "--calibration"));
+    if (plan->samples < 2)
+        FAIL(ERR_USAGE, "--samples: 1 picture is too few to calibrate on: 2 or more, better a few "
+                        "hundred");
+    if (args->weight_bits && (args->weight_bits < 2 || args->weight_bits > 8))
+        FAIL(ERR_USAGE, "--weight-bits: %" PRIu64 " is not from 2 to 8", args->weight_bits);
+    if (args->weight_bits)
+        plan->convert.weight_bits = (int)args->weight_bits;
+    if (strcmp(correction, "on") != 0 && strcmp(correction, "off") != 0)
+        FAIL(ERR_USAGE, "--bias-correction: \"%s\" is neither on nor off", correction);
+    plan->convert.bias_correction = !strcmp(correction, "on");
+out:
+    return err;
 }
 
 /* What all peers sent, by the summary of the run in `folder`; < 0 when there is none. */
@@ -90,11 +126,14 @@ static void cost_of_run(double *cost_per_mb, const char *folder)
 static err_t make_plan(plan_t *plan, const node_args_t *args)
 {
     err_t err = ERR_OK;
-    *plan = (plan_t){.bytes_run = -1.0, .cost_per_mb = 5.0};
+    *plan = (plan_t){.bytes_run = -1.0, .cost_per_mb = 5.0, .seconds = TIMING_S};
     char *copy = xstrdup(args->positional[0]), *folder = xstrdup(dirname(copy));
     char *above = xasprintf("%s/..", folder);
     plan->out = args->out ? xstrdup(args->out) : xasprintf("%s/quantized", folder);
     TRY(parse_precisions(plan, args->precisions ? args->precisions : "fp16,int8"));
+    TRY(parse_int8(plan, args));
+    if (args->seconds)
+        TRY(parse_amount(&plan->seconds, "--seconds", args->seconds));
     plan->bytes_run = bytes_of_run(folder);
     const char *run = plan->bytes_run < 0.0 ? above : folder;
     if (plan->bytes_run < 0.0)
@@ -127,18 +166,42 @@ out:
     return err;
 }
 
+/* The pictures to test on, and those to calibrate on with their name for the report. */
+static err_t load_pictures(data_set_t *set, data_set_t *calibration, char **name,
+                           const plan_t *plan, const node_args_t *args, const nn_model_meta_t *meta)
+{
+    err_t err = ERR_OK;
+    const char *path = args->positional[0];
+    if (!plan->int8) {
+        TRY(node_load_whole(set, args->data, meta, path));
+    } else if (args->calibrate_on) {
+        TRY(node_load_whole(set, args->data, meta, path));
+        err =
+            node_load_drawn(calibration, args->calibrate_on, meta, path, plan->samples, plan->seed);
+        if (err)
+            TRY(err_prefix(err, "--calibration-data"));
+        *name = xstrdup(args->calibrate_on);
+    } else {
+        TRY(node_load_apart(set, calibration, args->data, meta, path, plan->samples, plan->seed));
+        *name = xasprintf("of a tenth of %s, left out of the test", args->data);
+    }
+out:
+    return err;
+}
+
 int cmd_quantize(const node_args_t *args)
 {
     err_t err = ERR_OK;
     nn_model_t model = {0};
-    data_set_t set = {0};
+    data_set_t set = {0}, calibration = {0};
+    char *calibration_name = NULL;
     plan_t plan = {0};
     quant_comparison_t comparison = {0};
     const char *path = args->positional[0];
     node_interrupt_setup();
     TRY(make_plan(&plan, args));
     TRY(nn_model_load(&model, path));
-    TRY(node_load_whole(&set, args->data, &model.meta, path));
+    TRY(load_pictures(&set, &calibration, &calibration_name, &plan, args, &model.meta));
     TRY(file_make_folder(plan.out));
     quant_compare_options_t options = {
         .model_path = path,
@@ -147,7 +210,12 @@ int cmd_quantize(const node_args_t *args)
         .precision_count = plan.precision_count,
         .set = &set,
         .data_name = args->data,
+        .calibration = calibration_name ? &calibration : NULL,
+        .calibration_name = calibration_name,
+        .convert = plan.convert,
+        .per_tensor = args->per_tensor,
         .threads = node_threads(args->threads),
+        .seconds = plan.seconds,
         .bytes_run = plan.bytes_run,
         .cost_per_mb = plan.cost_per_mb,
         .interrupted = &node_interrupted,
@@ -159,8 +227,10 @@ int cmd_quantize(const node_args_t *args)
         quant_comparison_print(&comparison, stdout);
 out:
     quant_comparison_free(&comparison);
+    data_set_free(&calibration);
     data_set_free(&set);
     nn_model_free(&model);
+    free(calibration_name);
     free(plan.out);
     return node_exit(err);
 }

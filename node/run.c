@@ -10,7 +10,7 @@
 #include "base/log.h"
 #include "node/interrupt.h"
 
-enum { SUMMARY_LIMIT = 1 << 20, MODEL_LIMIT = 1 << 30 };
+enum { SUMMARY_LIMIT = 1 << 20, MODEL_LIMIT = 1 << 30, TIMING_S = 1 };
 
 char *node_run_name(const node_config_t *config, const char *wanted)
 {
@@ -271,11 +271,21 @@ static double bytes_sent(const char *run, const node_config_t *config)
     return sum;
 }
 
+static bool wants_int8(const node_config_t *config)
+{
+    for (size_t i = 0; i < config->quantize.precision_count; i++)
+        if (config->quantize.precisions[i] == QUANT_INT8)
+            return true;
+    return false;
+}
+
 err_t node_run_quantize(const char *run, node_setup_t *setup, FILE *out)
 {
     err_t err = ERR_OK;
     const node_config_t *config = setup->config;
     quant_comparison_t comparison = {0};
+    data_set_t calibration = {0};
+    char *calibration_name = NULL, *made = NULL;
     char *model = node_run_path(run, NULL, "consensus.safetensors");
     char *folder = node_run_path(run, NULL, "quantized");
     if (node_interrupted)
@@ -287,7 +297,13 @@ err_t node_run_quantize(const char *run, node_setup_t *setup, FILE *out)
                                      "data.test_fraction, or run hearsay quantize\"");
         goto out;
     }
-    TRY(file_make_folder(folder));
+    made = node_run_path(run, "quantized", "model-int8.safetensors");
+    bool by_peers = config->quantize.calibrate == NODE_CALIBRATE_PEERS && file_exists(made);
+    if (by_peers)
+        calibration_name = xasprintf("by the peers together, on at most %zu pictures of each",
+                                     config->quantize.samples);
+    else if (wants_int8(config))
+        TRY(node_setup_load_calibration(&calibration, &calibration_name, setup));
     quant_compare_options_t options = {
         .model_path = model,
         .out_folder = folder,
@@ -295,15 +311,25 @@ err_t node_run_quantize(const char *run, node_setup_t *setup, FILE *out)
         .precision_count = config->quantize.precision_count,
         .set = &setup->test,
         .data_name = "common test set",
+        .calibration = calibration_name ? &calibration : NULL,
+        .calibration_name = calibration_name,
+        .convert = quant_convert_defaults(),
+        .int8_is_made = by_peers,
+        .seconds = TIMING_S,
         .threads = cpu_count(),
         .bytes_run = bytes_sent(run, config),
         .cost_per_mb = config->cost_per_mb,
         .interrupted = &node_interrupted,
     };
+    options.convert.clipping = config->quantize.clipping;
+    options.convert.bias_correction = config->quantize.bias_correction;
     TRY(quant_compare(&comparison, &options));
     quant_comparison_print(&comparison, out);
 out:
     quant_comparison_free(&comparison);
+    data_set_free(&calibration);
+    free(calibration_name);
+    free(made);
     free(model);
     free(folder);
     return err;

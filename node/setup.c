@@ -249,6 +249,55 @@ out:
     return err;
 }
 
+/* At most quantize.samples of `train`, the training pictures of `peer`, drawn by the seed, behind
+ * those that `all` has. */
+static void draw_calibration(data_index_t *all, const data_index_t *train, size_t peer,
+                             const node_config_t *config)
+{
+    size_t count =
+        train->count < config->quantize.samples ? train->count : config->quantize.samples;
+    uint32_t *drawn = xcalloc(train->count + 1, sizeof *drawn);
+    rng_t rng;
+    memcpy(drawn, train->indices, train->count * sizeof *drawn);
+    rng_init(&rng, config->seed, RNG_STREAM_CALIBRATION, peer, 0);
+    rng_shuffle_u32(&rng, drawn, train->count);
+    all->indices = xrealloc(all->indices, all->count + count + 1, sizeof *drawn);
+    memcpy(all->indices + all->count, drawn, count * sizeof *drawn);
+    all->count += count;
+    free(drawn);
+}
+
+err_t node_setup_load_calibration(data_set_t *set, char **what, const node_setup_t *setup)
+{
+    err_t err = ERR_OK;
+    const node_config_t *config = setup->config;
+    const char *own_spec = config->peers[0].data;
+    data_source_t *own = NULL;
+    data_index_t train = {0}, local_test = {0}, drawn = {0};
+    size_t skipped;
+    *set = (data_set_t){0};
+    *what = NULL;
+    if (own_spec) {
+        TRY(data_source_open(&own, own_spec, (const char *const *)setup->class_names,
+                             setup->class_count));
+        TRY(data_split_own(&train, &local_test, config->seed, 0, config->data.local_test_fraction,
+                           data_source_count(own)));
+        draw_calibration(&drawn, &train, 0, config);
+    }
+    for (size_t peer = 0; !own && peer < setup->split.peers; peer++)
+        draw_calibration(&drawn, &setup->split.train[peer], peer, config);
+    TRY(data_source_load(set, &skipped, own ? own : setup->source, drawn.indices, drawn.count,
+                         config->model.input, config->data.on_bad_image));
+    *what = own ? xasprintf("of what %s trains on", config->peers[0].name)
+                : xstrdup("of what all peers train on");
+out:
+    data_source_close(&own);
+    data_index_free(&train);
+    data_index_free(&local_test);
+    data_index_free(&drawn);
+    return err;
+}
+
 void node_data_free(node_data_t *data)
 {
     data_set_free(&data->train);

@@ -33,6 +33,11 @@ void node_setup_free(node_setup_t *setup);
 /* Decodes the common test set once; does nothing when it is loaded or there is none. */
 err_t node_setup_load_test(node_setup_t *setup);
 
+/* Pictures to calibrate int8 on in one place: of every peer's training pictures at most
+ * quantize.samples, drawn by the seed; when peers have their own data, of the first one's. Never of a
+ * test set. `what` says which, "of what all peers train on". The caller frees both. */
+err_t node_setup_load_calibration(data_set_t *set, char **what, const node_setup_t *setup);
+
 /* Pictures of one peer, decoded. */
 typedef struct {
     data_set_t train, local_test;

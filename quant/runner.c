@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "nn/infer.h"
 #include "quant/engine.h"
 #include "quant/fold.h"
 #include "quant/integer_file.h"
@@ -132,6 +133,11 @@ void quant_close(quant_runner_t **runner)
     *runner = NULL;
 }
 
+size_t quant_batch(const quant_runner_t *runner)
+{
+    return runner->batch;
+}
+
 const nn_model_meta_t *quant_meta(const quant_runner_t *runner)
 {
     return runner->engine ? &runner->integer.meta : &runner->model.meta;
@@ -143,29 +149,4 @@ void quant_run(quant_runner_t *runner, float *logits, const float *x, size_t n)
         quant_engine_run(runner->engine, logits, x, n);
     else
         nn_infer_run_packed(runner->infer, logits, &runner->model.state, x, n);
-}
-
-static void run_pictures(void *argument, float *logits, const float *x, size_t n)
-{
-    quant_run(argument, logits, x, n);
-}
-
-err_t quant_evaluate(nn_metrics_t *metrics, quant_runner_t *runner, const data_set_t *set,
-                     const volatile bool *interrupted)
-{
-    err_t err = ERR_OK;
-    const nn_model_meta_t *meta = quant_meta(runner);
-    const nn_arch_t *arch = &meta->arch;
-    *metrics = (nn_metrics_t){0};
-    if (set->count == 0)
-        FAIL(ERR_CONFIG, "there are no pictures to evaluate the model on");
-    if (set->height != arch->input || set->width != arch->input)
-        FAIL(ERR_CONFIG, "pictures of %zux%zu for a model that takes %zux%zu", set->width,
-             set->height, arch->input, arch->input);
-    if (set->class_count != arch->classes)
-        FAIL(ERR_CONFIG, "data of %zu classes for a model of %zu", set->class_count, arch->classes);
-    TRY(nn_evaluate_by(metrics, run_pictures, runner, arch, runner->batch, set,
-                       &meta->normalisation, interrupted));
-out:
-    return err;
 }
