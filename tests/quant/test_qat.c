@@ -328,6 +328,70 @@ static void the_seed_decides_everything(void **state)
     free_case(&c);
 }
 
+/* With no share of the steps in which they move, ranges stay calibration's. */
+static void frozen_ranges_stay(void **state)
+{
+    (void)state;
+    case_t c;
+    quant_qat_options_t options = quant_qat_defaults();
+    make_case(&c, 8, false);
+    options.batch = BATCH, options.epochs = 2;
+    for (int moving = 0; moving < 2; moving++) {
+        quant_integer_t model;
+        size_t moved = 0;
+        options.observe = 0.5 * moving;
+        assert_ok(
+            quant_qat_train(&model, &c.model.meta, &c.calibration, &c.convert, &c.set, &options));
+        for (size_t t = 0; t < c.net->tensor_count; t++)
+            moved += fabsf(model.tensors[t].scale - c.start.tensors[t].scale) >
+                     1e-6f * c.start.tensors[t].scale;
+        assert_true(moving ? moved > 5 : moved == 0);
+        quant_integer_free(&model);
+    }
+    free_case(&c);
+}
+
+static void scale_entry(case_t *c, const char *name, float factor)
+{
+    float *values = models_values(&c->folded, name);
+    for (size_t i = 0; i < c->net->entries[nn_net_find(c->net, name)].count; i++)
+        values[i] *= factor;
+}
+
+/* Folding leaves layers and channels of very different sizes: the same function in other sizes
+ * learns the same, to the bit, because sizes are powers of two. */
+static void layers_of_any_size_learn_alike(void **state)
+{
+    (void)state;
+    quant_integer_t models[2];
+    quant_qat_options_t options = quant_qat_defaults();
+    case_t cases[2];
+    options.batch = BATCH;
+    for (int i = 0; i < 2; i++) {
+        case_t *c = &cases[i];
+        make_case(c, 4, false);
+        if (i == 1) {
+            scale_entry(c, "fc1.weight", 1024);
+            scale_entry(c, "fc1.bias", 1024);
+            scale_entry(c, "fc2.weight", 1.0f / 1024);
+        }
+        assert_ok(quant_qat_train(&models[i], &c->model.meta, &c->calibration, &c->convert, &c->set,
+                                  &options));
+    }
+    for (size_t i = 0; i < models[0].net->op_count; i++) {
+        if (!quant_op_has_weights(&models[0].net->ops[i]))
+            continue;
+        const nn_entry_t *e = &models[0].net->entries[models[0].net->ops[i].weight];
+        assert_memory_equal(models[0].layers[i].weight, models[1].layers[i].weight, e->count);
+        assert_memory_equal(models[0].layers[i].bias, models[1].layers[i].bias,
+                            e->shape[0] * sizeof(int32_t));
+    }
+    for (int i = 0; i < 2; i++) {
+        quant_integer_free(&models[i]);
+        free_case(&cases[i]);
+    }
+}
+
 static void wrong_inputs_are_refused(void **state)
 {
     (void)state;
@@ -397,6 +461,8 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(training_sees_what_the_integers_will_say),
     cmocka_unit_test(ranges_follow_what_batches_hold),
     cmocka_unit_test(the_seed_decides_everything),
+    cmocka_unit_test(frozen_ranges_stay),
+    cmocka_unit_test(layers_of_any_size_learn_alike),
     cmocka_unit_test(wrong_inputs_are_refused),
     cmocka_unit_test(a_loss_that_is_no_number_ends_training),
 };
