@@ -71,12 +71,19 @@ def hearsay(command):
     return json.loads(out)
 
 
+def in_turn(rivals, command, count, seconds):
+    """Blocks of all in turn: a list of answers for each rival, and hearsay's."""
+    theirs, ours = [[] for _ in rivals], []
+    for _ in range(count):
+        for rival, answers in zip(rivals, theirs):
+            answers.append(rival.measure(seconds))
+        ours.append(hearsay(list(command) + ["--seconds", seconds, "--json"]))
+    return theirs, ours
+
+
 def pairs(rival, command, count, seconds):
     """Blocks of both in turn: lists of the rival's answers and hearsay's."""
-    theirs, ours = [], []
-    for _ in range(count):
-        theirs.append(rival.measure(seconds))
-        ours.append(hearsay(list(command) + ["--seconds", seconds, "--json"]))
+    (theirs,), ours = in_turn([rival], command, count, seconds)
     return theirs, ours
 
 
