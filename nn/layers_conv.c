@@ -3,6 +3,7 @@
  * product whose left operand overlaps itself (kernels.h), and nothing is copied but padding. */
 #include <string.h>
 
+#include "nn/depthwise.h"
 #include "nn/layers.h"
 #include "nn/transpose.h"
 #include "nn/winograd.h"
@@ -37,6 +38,8 @@ size_t nn_conv2d_scratch(const nn_conv2d_t *d)
 {
     if (nn_winograd_suits(d))
         return nn_winograd_scratch(d);
+    if (nn_depthwise_suits(d))
+        return nn_depthwise_scratch(d);
     size_t padded = d->pad ? (d->H + 2 * d->pad) * (d->W + 2 * d->pad) * d->C : 0;
     size_t spread = spread_height(d) * spread_width(d) * d->O;
     if (d->groups > 1 || is_pointwise(d))
@@ -185,7 +188,9 @@ void nn_conv2d_forward(float *y, const float *x, const float *packed, const floa
         return;
     }
     for (size_t i = 0; i < n; i++) {
-        if (d->groups > 1)
+        if (nn_depthwise_suits(d))
+            nn_depthwise_forward(y + i * out, x + i * in, packed, b, d, scratch, k);
+        else if (d->groups > 1)
             grouped_forward(y + i * out, x + i * in, packed, b, d);
         else
             forward(y + i * out, x + i * in, packed, b, d, scratch, k);
@@ -273,6 +278,11 @@ void nn_conv2d_backward(float *dx, float *dpacked, float *db, const float *x, co
         pointwise_backward(dx, dpacked, x, dy, turned, d, n, k);
         return;
     }
+    for (size_t i = 0; nn_depthwise_suits(d) && i < n; i++)
+        nn_depthwise_backward(dx ? dx + i * in : NULL, dpacked, x + i * in, dy + i * out, packed, d,
+                              scratch, k);
+    if (nn_depthwise_suits(d))
+        return;
     if (dx && d->groups > 1)
         memset(dx, 0, n * in * sizeof *dx);
     for (size_t i = 0; i < n; i++) {

@@ -1,4 +1,5 @@
 /* Every layer's output and gradients against PyTorch's, to 1e-5 by norm. */
+#include "nn/depthwise.h"
 #include "nn/kernels.h"
 #include "nn/layers.h"
 #include "nn/winograd.h"
@@ -64,14 +65,16 @@ static void convolutions_agree(void **state)
 static void plain_conv(double *y, double *dx, double *dw, const float *x, const float *w,
                        const float *b, const float *dy, const nn_conv2d_t *d)
 {
-    const size_t K = d->kernel, C = d->C, O = d->O;
+    const size_t K = d->kernel, C = d->C, O = d->O, I = C / d->groups;
     for (size_t n = 0; n < d->P * d->Q * O; n++) {
         size_t p = n / (d->Q * O), q = n / O % d->Q, o = n % O;
         y[n] = (double)b[o];
         for (size_t cell = 0; cell < K * K; cell++) {
-            size_t h = p + cell / K - d->pad, v = q + cell % K - d->pad; /* below 0: huge */
-            for (size_t c = 0; h < d->H && v < d->W && c < C; c++) {
-                size_t at = (h * d->W + v) * C + c, weight = (o * C + c) * K * K + cell;
+            size_t h = p * d->stride + cell / K - d->pad; /* below 0: huge */
+            size_t v = q * d->stride + cell % K - d->pad;
+            for (size_t c = 0; h < d->H && v < d->W && c < I; c++) {
+                size_t at = (h * d->W + v) * C + o / (O / d->groups) * I + c;
+                size_t weight = (o * I + c) * K * K + cell;
                 y[n] += (double)x[at] * (double)w[weight];
                 dx[at] += (double)dy[n] * (double)w[weight];
                 dw[weight] += (double)dy[n] * (double)x[at];
@@ -89,12 +92,12 @@ static void near_double(const char *what, const float *found, const double *expe
     free(rounded);
 }
 
-static void check_winograd(const nn_conv2d_t *d, const nn_kernels_t *k)
+static void check_sums(const nn_conv2d_t *d, const nn_kernels_t *k)
 {
     const size_t N = nn_conv2d_pictures(d) > 1 ? nn_conv2d_pictures(d) + 2 : 1;
     size_t one_in = d->H * d->W * d->C, one_out = d->P * d->Q * d->O;
     size_t in = N * one_in, out = N * one_out, packed = nn_conv2d_packed(d);
-    size_t weights = d->kernel * d->kernel * d->C * d->O;
+    size_t weights = d->kernel * d->kernel * d->C / d->groups * d->O;
     float *x = formula_new(1, in, 1), *w = formula_new(2, weights, 1);
     float *b = formula_new(3, d->O, 1), *dy = formula_new(4, out, 1);
     float *y = zeros_new(out), *dx = zeros_new(in), *dw = zeros_new(weights);
@@ -104,7 +107,6 @@ static void check_winograd(const nn_conv2d_t *d, const nn_kernels_t *k)
     scratch[nn_conv2d_scratch(d)] = 17;
     for (size_t i = 0; i < in; i++)
         dx[i] = 5; /* is overwritten */
-    assert_true(nn_winograd_suits(d) && packed == NN_WINOGRAD_POINTS * d->C * d->O);
     for (size_t i = 0; i < N; i++)
         plain_conv(expected + i * one_out, expected + out + i * one_in, expected + out + in,
                    x + i * one_in, w, b, dy + i * one_out, d);
@@ -112,9 +114,9 @@ static void check_winograd(const nn_conv2d_t *d, const nn_kernels_t *k)
     nn_conv2d_forward(y, x, forth, b, d, N, scratch, k);
     nn_conv2d_backward(dx, dpacked, db, x, dy, forth, back, d, N, scratch, k);
     nn_conv2d_unpack(dw, dpacked, d);
-    near_double("winograd y", y, expected, out);
-    near_double("winograd dx", dx, expected + out, in);
-    near_double("winograd dw", dw, expected + out + in, weights);
+    near_double("y", y, expected, out);
+    near_double("dx", dx, expected + out, in);
+    near_double("dw", dw, expected + out + in, weights);
     assert_true(scratch[nn_conv2d_scratch(d)] == 17);
     float *all[] = {x, w, b, dy, y, dx, dw, forth, back, dpacked, db, scratch};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
@@ -133,7 +135,27 @@ static void winograd_is_as_exact_as_a_sum(void **state)
     for (int level = CPU_C; level <= CPU_AVX512; level++)
         for (size_t i = 0; nn_kernels_at((cpu_level_t)level) && i < sizeof shapes / sizeof *shapes;
              i++)
-            check_winograd(&shapes[i], nn_kernels_at((cpu_level_t)level));
+            check_sums(&shapes[i], nn_kernels_at((cpu_level_t)level));
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+        assert_true(nn_winograd_suits(&shapes[i]) &&
+                    nn_conv2d_packed(&shapes[i]) == NN_WINOGRAD_POINTS * shapes[i].C * shapes[i].O);
+}
+
+/* Several blocks of channels, the last one full or not, both strides, odd and even sizes. */
+static void depthwise_is_as_exact_as_a_sum(void **state)
+{
+    (void)state;
+    static const nn_conv2d_t shapes[] = {{9, 8, 96, 9, 8, 96, 3, 1, 1, 96},
+                                         {7, 10, 100, 4, 5, 100, 3, 2, 1, 100},
+                                         {1, 2, 49, 1, 1, 49, 3, 2, 1, 49},
+                                         {1, 1, 50, 1, 1, 50, 3, 1, 1, 50}};
+    for (int level = CPU_C; level <= CPU_AVX512; level++) {
+        for (size_t i = 0; nn_kernels_at((cpu_level_t)level) && i < sizeof shapes / sizeof *shapes;
+             i++) {
+            assert_true(nn_depthwise_suits(&shapes[i]));
+            check_sums(&shapes[i], nn_kernels_at((cpu_level_t)level));
+        }
+    }
 }
 
 /* One golden BatchNorm, possibly with activation and pooling, as nn/forward.c and nn/backward.c
@@ -348,6 +370,7 @@ static void fake_quant_agrees(void **state)
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(convolutions_agree),
     cmocka_unit_test(winograd_is_as_exact_as_a_sum),
+    cmocka_unit_test(depthwise_is_as_exact_as_a_sum),
     cmocka_unit_test(batch_norm_agrees_with_all_that_may_follow),
     cmocka_unit_test(pools_agree),
     cmocka_unit_test(dense_layers_agree),
