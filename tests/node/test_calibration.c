@@ -284,6 +284,11 @@ static void each_bound_of_counts_is_checked(void **state)
     memset(longer, 0xff, size);
     longer[0] = 1;
     assert_string_equal(read_counts(&g, longer, size), "of another net"); /* no number at all */
+    memcpy(longer, record, size);
+    uint8_t *run = memmem(longer, size, "\0\x80\x10", 3); /* 2048 empty bins: nobody's operand */
+    assert_non_null(run);
+    run[1]++; /* 2049 */
+    assert_string_equal(read_counts(&g, longer, size), "with counts that do not add up");
     free(longer);
 
     uint64_t pictures[] = {0, 1, NODE_CALIBRATION_PICTURES_MAX + 1, UINT64_MAX};
@@ -303,6 +308,11 @@ static void each_bound_of_counts_is_checked(void **state)
         assert_string_equal(less, "with counts that do not add up");
         c.bins[i]++;
     }
+    c.bins[0] += UINT64_C(1) << 63; /* twice that is nothing more in 64 bits */
+    c.bins[1] += UINT64_C(1) << 63;
+    assert_string_equal(with(&g, &c), "with counts that do not add up");
+    c.bins[0] -= UINT64_C(1) << 63;
+    c.bins[1] -= UINT64_C(1) << 63;
     int64_t most = (int64_t)c.pictures << 32, sums[] = {most + 1, -most - 1, INT64_MAX, INT64_MIN};
     int64_t before = c.sums[1];
     for (size_t i = 0; i < 4; i++) {
