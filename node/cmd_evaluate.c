@@ -96,8 +96,9 @@ static void print_text(const evaluation_t *e)
     printf("%s (%s) on %s: %zu picture%s\naccuracy %.2f %%, loss %.4f\n", e->args->positional[0],
            e->meta->precision, e->args->data, m->samples, m->samples == 1 ? "" : "s",
            100.0 * m->accuracy, m->loss);
-    printf("top-5 %s, macro-F1 %s, macro ROC AUC %s, calibration error %.4f\n", top5, f1, auc,
-           m->ece);
+    printf("%s%s%smacro-F1 %s, macro ROC AUC %s, calibration error %.4f\n",
+           m->classes > QUANT_TOP ? "top-5 " : "", m->classes > QUANT_TOP ? top5 : "",
+           m->classes > QUANT_TOP ? ", " : "", f1, auc, m->ece);
     print_timing(e);
     printf("\n%-24s %8s  %9s  %9s  %7s  %7s\n", "class", "pictures", "recall", "precision", "F1",
            "ROC AUC");

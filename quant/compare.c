@@ -22,6 +22,14 @@ typedef struct {
     float *logits;         /* (samples,classes) of fp32 */
 } work_t;
 
+static bool wants_int8(const quant_compare_options_t *options)
+{
+    for (size_t i = 0; i < options->precision_count; i++)
+        if (options->precisions[i] == QUANT_INT8)
+            return true;
+    return false;
+}
+
 static err_t check_options(const quant_compare_options_t *options)
 {
     err_t err = ERR_OK;
@@ -31,6 +39,15 @@ static err_t check_options(const quant_compare_options_t *options)
         FAIL(ERR_CONFIG, "%d threads: must be 1 or more", options->threads);
     if (!(options->seconds >= 0))
         FAIL(ERR_CONFIG, "%g seconds of timing: must be 0 or more", options->seconds);
+    if (!wants_int8(options) || (options->int8_is_made && !options->per_tensor))
+        goto out;
+    if (!options->calibration)
+        FAIL(ERR_CONFIG, "int8 needs pictures to calibrate on");
+    if (options->calibration->count < 2)
+        FAIL(ERR_CONFIG,
+             "%s: %zu picture%s to calibrate int8 on: give 2 or more, better a few hundred",
+             options->calibration_name, options->calibration->count,
+             options->calibration->count == 1 ? "" : "s");
 out:
     return err;
 }
@@ -71,12 +88,6 @@ static err_t calibrate(work_t *w)
     const quant_compare_options_t *o = w->options;
     if (w->comparison->calibration)
         return ERR_OK;
-    if (!o->calibration)
-        FAIL(ERR_CONFIG, "int8 needs pictures to calibrate on");
-    if (o->calibration->count < 2)
-        FAIL(ERR_CONFIG,
-             "%s: %zu picture%s to calibrate int8 on: give 2 or more, better a few hundred",
-             o->calibration_name, o->calibration->count, o->calibration->count == 1 ? "" : "s");
     const quant_calibration_t calibration = {.folded = &w->folded,
                                              .set = o->calibration,
                                              .count = o->calibration->count,
@@ -227,14 +238,6 @@ out:
     free(timings);
     free(paths);
     return err;
-}
-
-static bool wants_int8(const quant_compare_options_t *options)
-{
-    for (size_t i = 0; i < options->precision_count; i++)
-        if (options->precisions[i] == QUANT_INT8)
-            return true;
-    return false;
 }
 
 /* The fp32 model, and it folded. */

@@ -89,6 +89,13 @@ def model(path, damage="none"):
         metadata["std"] = "0.5,0,0.5"
     elif damage == "precision":
         metadata["precision"] = "fp13"
+    elif damage in ("statistics", "channel"):
+        for name, entry in header.items():
+            begin, end = entry.get("data_offsets", (0, 0))
+            if damage == "statistics" and name.endswith(("running_mean", "num_batches_tracked")):
+                data[begin:end] = bytes(end - begin)  # as a model that never saw a picture
+            elif damage == "channel" and name in ("conv2.weight", "conv2.bias", "bn2.bias"):
+                data[begin:begin + (end - begin) // 64] = bytes((end - begin) // 64)  # the first
     elif damage != "none":
         sys.exit(f"craft model: no damage {damage}")
     text = json.dumps(header).encode()
