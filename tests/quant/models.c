@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "nn/infer.h"
+
 static void draw_batch_norm(float *values, const nn_entry_t *e, rng_t *rng)
 {
     for (size_t i = 0; i < e->count; i++) {
@@ -52,6 +54,49 @@ void models_pictures(data_set_t *set, size_t count)
         set->pixels[i] = (uint8_t)rng_below(&rng, 256);
     for (size_t i = 0; i < count; i++)
         set->labels[i] = (int32_t)rng_below(&rng, 3);
+}
+
+static void estimate(nn_model_t *model, const data_set_t *set)
+{
+    const size_t channels = nn_statistics_count(model->net);
+    double *mean = xcalloc(channels, sizeof *mean), *var = xcalloc(channels, sizeof *var);
+    uint64_t *count = xcalloc(nn_batch_norm_count(model->net), sizeof *count);
+    assert_ok(nn_statistics_estimate(mean, var, count, &model->state, set, NULL,
+                                     &model->meta.normalisation, set->count, 1, NULL));
+    nn_statistics_apply(&model->state, mean, var, count);
+    free(mean);
+    free(var);
+    free(count);
+}
+
+void models_draw_mobilenet(nn_model_t *model, data_set_t *set, size_t count, const char *strides)
+{
+    nn_arch_t arch = {.name = "mobilenet_v2", .width = 0.25, .input = 32, .classes = 5};
+    rng_t rng = test_rng(1002);
+    snprintf(arch.strides, sizeof arch.strides, "%s", strides);
+    *model = (nn_model_t){0};
+    assert_ok(nn_net_new(&model->net, &arch));
+    assert_ok(nn_state_init(&model->state, model->net));
+    nn_state_draw(&model->state, test_seed);
+    for (size_t i = 0; i < model->net->entry_count; i++) {
+        const nn_entry_t *e = &model->net->entries[i];
+        float *values = model->state.values + e->offset;
+        if (e->kind == NN_KIND_BN_WEIGHT || e->kind == NN_KIND_BN_BIAS)
+            for (size_t k = 0; k < e->count; k++)
+                values[k] += (float)(0.3 * rng_normal(&rng));
+    }
+    model->meta = (nn_model_meta_t){.arch = model->net->arch,
+                                    .normalisation = data_normalisation_default(),
+                                    .federation = "test",
+                                    .precision = "fp32"};
+    *set = (data_set_t){.count = count, .height = 32, .width = 32, .class_count = 5};
+    set->pixels = xcalloc(count * 32 * 32 * 3, 1);
+    set->labels = xcalloc(count, sizeof *set->labels);
+    for (size_t i = 0; i < count * 32 * 32 * 3; i++)
+        set->pixels[i] = (uint8_t)rng_below(&rng, 256);
+    for (size_t i = 0; i < count; i++)
+        set->labels[i] = (int32_t)rng_below(&rng, 5);
+    estimate(model, set);
 }
 
 void models_integer(quant_integer_t *integer, const nn_model_t *model)

@@ -12,6 +12,11 @@ void models_draw(nn_model_t *model);
 /* `count` pictures of noise for it, with labels. The caller frees with data_set_free. */
 void models_pictures(data_set_t *set, size_t count);
 
+/* A mobilenet_v2 of width 0.25 for 32x32 pictures of five classes, with `count` pictures of noise
+ * of its own; its BatchNorms have scales around 1 and the statistics of those pictures. The caller
+ * frees both. */
+void models_draw_mobilenet(nn_model_t *model, data_set_t *set, size_t count, const char *strides);
+
 /* The model in integers by the defaults, calibrated on 32 pictures of noise. The caller frees. */
 void models_integer(quant_integer_t *integer, const nn_model_t *model);
 /* The same as a file. */
