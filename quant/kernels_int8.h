@@ -88,5 +88,7 @@ void quant_pack_depthwise(int16_t *packed, const quant_kernels_t *k, const int8_
 /* Channels of one half of a block, in their order: for biases and multipliers. Returns the channel
  * of lane `lane` of half `half` within the block. */
 size_t quant_depthwise_channel(size_t half, size_t lane);
-/* int16 elements of scratch memory. */
+/* Columns of two interleaved lines: the input's, one to either side, and what is read beyond; int16
+ * elements of scratch memory. */
+size_t quant_depthwise_columns(size_t W);
 size_t quant_depthwise_scratch(const quant_kernels_t *k, size_t W);

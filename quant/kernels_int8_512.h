@@ -52,12 +52,25 @@ static inline void v_store_2(uint8_t *to, __m512i v, __m512i v2, int32_t zero)
     v_store_1(to + 16, v2, zero);
 }
 
-/* Packing puts the halves' fours next to each other: in order. */
-static inline void v_store_halves(uint8_t *to, __m512i v, __m512i v2, int32_t zero)
+static inline void v_store_rows(uint8_t *to, uint8_t *to2, const __m512i v[2], const __m512i v2[2],
+                                int32_t zero)
 {
-    const __m512i words = _mm512_packs_epi32(v, v2);
-    store_words(to, _mm512_castsi512_si256(words), zero);
-    store_words(to + 16, _mm512_extracti64x4_epi64(words, 1), zero);
+    v_store_2(to, v[0], v[1], zero);
+    v_store_2(to2, v2[0], v2[1], zero);
+}
+
+static inline __m512i v_words(__m512i v, __m512i v2, int32_t zero)
+{
+    return _mm512_adds_epi16(_mm512_packs_epi32(v, v2), _mm512_set1_epi16((int16_t)zero));
+}
+
+/* A lane's 16 bytes are a four of each: first output low, second low, first high, second high. */
+static inline void v_store_columns(uint8_t *to, uint8_t *to2, __m512i low, __m512i high)
+{
+    const __m512i order = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 1, 3, 5, 7, 9, 11, 13, 15);
+    const __m512i bytes = _mm512_permutexvar_epi32(order, _mm512_packus_epi16(low, high));
+    _mm256_storeu_si256((__m256i *)(void *)to, _mm512_castsi512_si256(bytes));
+    _mm256_storeu_si256((__m256i *)(void *)to2, _mm512_extracti64x4_epi64(bytes, 1));
 }
 
 static inline void v_interleave(int16_t *to, const uint8_t *x, const uint8_t *below)

@@ -38,11 +38,17 @@ static inline __m256i v_group(const int16_t *p)
 }
 
 /* Exact: 2 * 255 * 127 is far from 2^31. */
-static inline __m256i v_dot16(__m256i sum, __m256i a, __m256i w)
+static inline __m256i v_dot(__m256i sum, __m256i a, __m256i w)
 {
     return _mm256_add_epi32(sum, _mm256_madd_epi16(a, w));
 }
-#define v_dot v_dot16
+
+static inline __m256i v_dot16(__m256i sum, __m256i a, __m256i w)
+{
+    sum = v_dot(sum, a, w);
+    __asm__("" : "+x"(sum)); /* or gcc adds up in another order, and out of registers */
+    return sum;
+}
 
 /* To int16, the zero point added and to uint8, each time saturating. */
 static inline __m128i to_bytes(__m128i low, __m128i high, int32_t zero)
@@ -70,10 +76,29 @@ static inline void v_store_2(uint8_t *to, __m256i v, __m256i v2, int32_t zero)
     store_words(to, _mm256_permute4x64_epi64(_mm256_packs_epi32(v, v2), 0xd8), zero);
 }
 
-/* Packing puts the halves' fours next to each other: in order. */
-static inline void v_store_halves(uint8_t *to, __m256i v, __m256i v2, int32_t zero)
+static inline __m256i v_words(__m256i v, __m256i v2, int32_t zero)
 {
-    store_words(to, _mm256_packs_epi32(v, v2), zero);
+    return _mm256_adds_epi16(_mm256_packs_epi32(v, v2), _mm256_set1_epi16((int16_t)zero));
+}
+
+/* Bytes of a and b, their fours put in the order that `fours` says. */
+static inline void store_fours(uint8_t *to, uint8_t *to2, __m256i a, __m256i b, __m256i fours)
+{
+    const __m256i bytes = _mm256_permutevar8x32_epi32(_mm256_packus_epi16(a, b), fours);
+    _mm_storeu_si128((__m128i *)(void *)to, _mm256_castsi256_si128(bytes));
+    _mm_storeu_si128((__m128i *)(void *)to2, _mm256_extracti128_si256(bytes, 1));
+}
+
+static inline void v_store_rows(uint8_t *to, uint8_t *to2, const __m256i v[2], const __m256i v2[2],
+                                int32_t zero)
+{
+    store_fours(to, to2, v_words(v[0], v[1], zero), v_words(v2[0], v2[1], zero),
+                _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+}
+
+static inline void v_store_columns(uint8_t *to, uint8_t *to2, __m256i low, __m256i high)
+{
+    store_fours(to, to2, low, high, _mm256_setr_epi32(0, 2, 4, 6, 1, 3, 5, 7));
 }
 
 static inline void v_interleave(int16_t *to, const uint8_t *x, const uint8_t *below)

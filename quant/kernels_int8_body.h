@@ -9,14 +9,32 @@
  *   v_bytes(p)           LANES uint8 as int32
  *   v_float(v), v_int(f) int32 to float; float to int32, to nearest, ties to even
  *   v_store_1(to, v, zero), v_store_2(to, v, v2, zero)  clamp(v + zero) as LANES, 2 * LANES uint8
- *   v_store_halves(to, v, v2, zero)  the same of a block of channels in halves (kernels_int8.h)
- *   v_interleave(low, high, to...)   two lines of 2 * LANES uint8 as halves of pairs of int16
+ *   v_store_rows(to, to2, v[2], v2[2], zero)  the second for two rows
+ *   v_words(v, v2, zero)      v + zero and v2 + zero as int16, for
+ *   v_store_columns(to, to2, low, high)  two outputs of a block of channels, from their halves'
+ * words v_interleave(low, high, to...)   two lines of 2 * LANES uint8 as halves of pairs of int16
  * and float operations f_*. */
 #include <string.h>
 
 #define INLINE static inline __attribute__((always_inline))
 
-/* R and NV are constants wherever this is called, so `sum` becomes registers. */
+/* R and NV are constants wherever these are called, so `sum` becomes registers. */
+INLINE void add_group(veci sum[ROWS_MAX][QUANT_BUNDLE], const elem_t *const *a, size_t at,
+                      const uint8_t *w, const int R, const int NV)
+{
+    veci weight[QUANT_BUNDLE];
+#pragma GCC unroll 2
+    for (int v = 0; v < NV; v++)
+        weight[v] = v_load(w + v * LANES * 4);
+#pragma GCC unroll 32
+    for (int r = 0; r < R; r++) {
+        const veci x = v_group(a[r] + at);
+#pragma GCC unroll 2
+        for (int v = 0; v < NV; v++)
+            sum[r][v] = v_dot(sum[r][v], x, weight[v]);
+    }
+}
+
 INLINE void tile_sums(veci sum[ROWS_MAX][QUANT_BUNDLE], const elem_t *const *a, const uint8_t *w,
                       const int32_t *bias, const quant_product_t *p, const int R, const int NV)
 {
@@ -29,55 +47,14 @@ INLINE void tile_sums(veci sum[ROWS_MAX][QUANT_BUNDLE], const elem_t *const *a, 
     }
     for (size_t q = 0; q < p->outer; q++) {
         const size_t from = q * p->a_outer;
-        for (size_t g = 0; g < groups; g++, w += NV * LANES * 4) {
-            veci weight[QUANT_BUNDLE];
-#pragma GCC unroll 2
-            for (int v = 0; v < NV; v++)
-                weight[v] = v_load(w + v * LANES * 4);
-#pragma GCC unroll 32
-            for (int r = 0; r < R; r++) {
-                const veci x = v_group(a[r] + from + g * GROUP);
-#pragma GCC unroll 2
-                for (int v = 0; v < NV; v++)
-                    sum[r][v] = v_dot(sum[r][v], x, weight[v]);
-            }
-        }
+        for (size_t g = 0; g < groups; g++, w += NV * LANES * 4)
+            add_group(sum, a, from + g * GROUP, w, R, NV);
     }
 }
 
 INLINE veci requantized(veci sum, const float *multiplier)
 {
     return v_int(f_mul(v_float(sum), f_load(multiplier)));
-}
-
-/* Columns o .. o+count-1 of R rows; count is NV * LANES, or less at the end. */
-INLINE void tile(void *c, const elem_t *const *a, const uint8_t *w, const quant_product_t *p,
-                 size_t o, size_t count, const int R, const int NV, const bool LOGITS)
-{
-    veci sum[ROWS_MAX][QUANT_BUNDLE];
-    const bool whole = count == (size_t)NV * LANES;
-    tile_sums(sum, a, w, p->bias + o, p, R, NV);
-#pragma GCC unroll 32
-    for (int r = 0; r < R; r++) {
-        const size_t at = (size_t)r * p->cols + o;
-        if (LOGITS) {
-            float some[QUANT_BUNDLE * LANES];
-#pragma GCC unroll 2
-            for (int v = 0; v < NV; v++)
-                f_store(some + v * LANES,
-                        f_mul(v_float(sum[r][v]), f_load(p->multiplier + o + v * LANES)));
-            memcpy((float *)c + at, some, count * sizeof *some);
-            continue;
-        }
-        uint8_t some[QUANT_BUNDLE * LANES], *to = whole ? (uint8_t *)c + at : some;
-        const veci first = requantized(sum[r][0], p->multiplier + o);
-        if (NV == 2)
-            v_store_2(to, first, requantized(sum[r][NV - 1], p->multiplier + o + LANES), p->zero);
-        else
-            v_store_1(to, first, p->zero);
-        if (!whole)
-            memcpy((uint8_t *)c + at, some, count);
-    }
 }
 
 /* Where output pixels begin to read, one after another. */
@@ -92,21 +69,98 @@ INLINE reader_t reader(const elem_t *a, const quant_product_t *p, size_t r)
     return (reader_t){a + line * p->a_line + column * p->a_pixel, p->line - column};
 }
 
-INLINE const elem_t *read_pixel(reader_t *from, const quant_product_t *p)
+INLINE void read_pixels(const elem_t *a[ROWS_MAX], reader_t *from, const quant_product_t *p,
+                        const int R)
 {
-    const elem_t *at = from->at;
-    from->at += p->a_pixel;
-    if (--from->left == 0) {
-        from->at += p->a_line - p->line * p->a_pixel;
-        from->left = p->line;
+    if (from->left > (size_t)R) {
+#pragma GCC unroll 32
+        for (int r = 0; r < R; r++)
+            a[r] = from->at + (size_t)r * p->a_pixel;
+        from->at += (size_t)R * p->a_pixel;
+        from->left -= (size_t)R;
+        return;
     }
-    return at;
+    for (int r = 0; r < R; r++) {
+        a[r] = from->at;
+        from->at += p->a_pixel;
+        if (--from->left == 0) {
+            from->at += p->a_line - p->line * p->a_pixel;
+            from->left = p->line;
+        }
+    }
+}
+
+/* Sums of one row as floats; `count` of them. */
+INLINE void store_logits(float *to, const veci sum[QUANT_BUNDLE], const float *multiplier,
+                         size_t count, const int NV)
+{
+    float some[QUANT_BUNDLE * LANES];
+#pragma GCC unroll 2
+    for (int v = 0; v < NV; v++)
+        f_store(some + v * LANES, f_mul(v_float(sum[v]), f_load(multiplier + v * LANES)));
+    memcpy(to, some, count * sizeof *some);
+}
+
+/* One row's bytes. */
+INLINE void store_row(uint8_t *to, const veci sum[QUANT_BUNDLE], const float *multiplier,
+                      int32_t zero, const int NV)
+{
+    if (NV == 2)
+        v_store_2(to, requantized(sum[0], multiplier),
+                  requantized(sum[NV - 1], multiplier + (NV - 1) * LANES), zero);
+    else
+        v_store_1(to, requantized(sum[0], multiplier), zero);
+}
+
+/* Two rows' bytes. */
+INLINE void store_two_rows(uint8_t *to, uint8_t *to2, const veci sum[QUANT_BUNDLE],
+                           const veci sum2[QUANT_BUNDLE], const float *multiplier, int32_t zero)
+{
+    const veci v[2] = {requantized(sum[0], multiplier), requantized(sum[1], multiplier + LANES)};
+    const veci v2[2] = {requantized(sum2[0], multiplier), requantized(sum2[1], multiplier + LANES)};
+    v_store_rows(to, to2, v, v2, zero);
+}
+
+/* Columns o .. o+count-1 of R rows; count is NV * LANES, or less at the end. */
+INLINE void tile(void *to, reader_t *from, const uint8_t *w, const quant_product_t *p, size_t o,
+                 size_t count, const int R, const int NV, const bool LOGITS)
+{
+    const elem_t *a[ROWS_MAX];
+    veci sum[ROWS_MAX][QUANT_BUNDLE];
+    const float *multiplier = p->multiplier + o;
+    uint8_t *c = (uint8_t *)to + o;
+    read_pixels(a, from, p, R);
+    tile_sums(sum, a, w, p->bias + o, p, R, NV);
+    if (LOGITS) {
+#pragma GCC unroll 32
+        for (int r = 0; r < R; r++)
+            store_logits((float *)to + o + (size_t)r * p->cols, sum[r], multiplier, count, NV);
+        return;
+    }
+    if (count < (size_t)NV * LANES) {
+        uint8_t some[QUANT_BUNDLE * LANES];
+#pragma GCC unroll 32
+        for (int r = 0; r < R; r++, c += p->cols) {
+            store_row(some, sum[r], multiplier, p->zero, NV);
+            memcpy(c, some, count);
+        }
+        return;
+    }
+#pragma GCC unroll 32
+    for (int r = 0; r < R; r += 2, c += 2 * p->cols) {
+        if (NV == 2 && r + 1 < R)
+            store_two_rows(c, c + p->cols, sum[r], sum[r + 1], multiplier, p->zero);
+        else
+            store_row(c, sum[r], multiplier, p->zero, NV);
+        if (NV == 1 && r + 1 < R)
+            store_row(c + p->cols, sum[r + 1], multiplier, p->zero, NV);
+    }
 }
 
 #define TILE_CASE(R, NV, LOGITS)                                                                   \
     case R:                                                                                        \
         if (R <= TILE_ROWS(NV))                                                                    \
-            tile(c, rows, w, p, o, count, R <= TILE_ROWS(NV) ? R : 1, NV, LOGITS);                 \
+            tile(c, &from, w, p, o, count, R <= TILE_ROWS(NV) ? R : 1, NV, LOGITS);                \
         break;
 
 /* One bundle of columns: rows in tiles of nearly equal height. */
@@ -119,10 +173,7 @@ INLINE const elem_t *read_pixel(reader_t *from, const quant_product_t *p)
         reader_t from = reader(a, p, first);                                                       \
         for (size_t t = 0; t < tiles; t++) {                                                       \
             const size_t R = height + (t < higher);                                                \
-            const elem_t *rows[ROWS_MAX];                                                          \
             void *c = (uint8_t *)to + first * p->cols * (LOGITS ? sizeof(float) : 1);              \
-            for (size_t r = 0; r < R; r++)                                                         \
-                rows[r] = read_pixel(&from, p);                                                    \
             switch (R) {                                                                           \
                 TILE_CASE(1, NV, LOGITS)                                                           \
                 TILE_CASE(2, NV, LOGITS)                                                           \
@@ -195,43 +246,67 @@ static void interleave_pair(int16_t *to, const uint8_t *x, const quant_depthwise
     v_interleave(to + (p->W + 1) * PAIR, padding, padding);
 }
 
-/* One line of one block: `w` and its counterpart of the other half are 6 vectors each, for the line
- * at hand. */
+enum { AT_ONCE = 4 }; /* outputs of a line */
+
+/* AT_ONCE outputs of half a block as words, two outputs each. A column of the input is loaded once
+ * for all that need it. `w` is 6 vectors. */
+INLINE void filter_half(veci words[AT_ONCE / 2], const int16_t *pair, const int16_t *next,
+                        const int16_t *w, const int32_t *bias, const float *multiplier,
+                        int32_t zero, const int stride)
+{
+    veci sum[AT_ONCE];
+#pragma GCC unroll 4
+    for (int i = 0; i < AT_ONCE; i++)
+        sum[i] = v_load(bias);
+#pragma GCC unroll 18
+    for (int c = 0; c < 2 * ((AT_ONCE - 1) * stride + 3); c++) {
+        const int part = c % 2, column = c / 2;
+        const veci x = v_load((part ? next : pair) + column * PAIR);
+#pragma GCC unroll 4
+        for (int i = 0; i < AT_ONCE; i++) {
+            const int tap = column - i * stride;
+            if (tap >= 0 && tap < 3)
+                sum[i] = v_dot16(sum[i], x, v_load(w + (part * 3 + tap) * 2 * LANES));
+        }
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < AT_ONCE; i += 2)
+        words[i / 2] =
+            v_words(requantized(sum[i], multiplier), requantized(sum[i + 1], multiplier), zero);
+}
+
+/* One line of one block; `w` is 6 vectors of its first half, those of the other 12 vectors behind.
+ */
 INLINE void filter_line(uint8_t *y, const int16_t *pair, const int16_t *next, const int16_t *w,
                         const int32_t *bias, const float *multiplier, const quant_depthwise_t *p,
-                        size_t count, const size_t stride)
+                        size_t count, const int stride)
 {
-    veci low[6], high[6];
-#pragma GCC unroll 6
-    for (int i = 0; i < 6; i++) {
-        low[i] = v_load(w + i * 2 * LANES);
-        high[i] = v_load(w + (12 + i) * 2 * LANES);
-    }
-    for (size_t q = 0; q < p->Q; q++, y += p->C) {
-        veci a = v_load(bias), b = v_load(bias + LANES);
-        const int16_t *from[2] = {pair + q * stride * PAIR, next + q * stride * PAIR};
-#pragma GCC unroll 6
-        for (int i = 0; i < 6; i++) {
-            const int16_t *at = from[i / 3] + i % 3 * PAIR;
-            a = v_dot16(a, v_load(at), low[i]);
-            b = v_dot16(b, v_load(at + BLOCK), high[i]);
+    for (size_t q = 0; q < p->Q; q += AT_ONCE) {
+        const size_t from = q * (size_t)stride * PAIR;
+        veci low[AT_ONCE / 2], high[AT_ONCE / 2];
+        filter_half(low, pair + from, next + from, w, bias, multiplier, p->zero, stride);
+        filter_half(high, pair + from + BLOCK, next + from + BLOCK, w + 24 * LANES, bias + LANES,
+                    multiplier + LANES, p->zero, stride);
+        if (count == BLOCK && p->Q - q >= AT_ONCE) {
+            uint8_t *to = y + q * p->C;
+#pragma GCC unroll 4
+            for (size_t i = 0; i < AT_ONCE; i += 2)
+                v_store_columns(to + i * p->C, to + (i + 1) * p->C, low[i / 2], high[i / 2]);
+            continue;
         }
-        a = requantized(a, multiplier);
-        b = requantized(b, multiplier + LANES);
-        if (count == BLOCK) {
-            v_store_halves(y, a, b, p->zero);
-        } else {
-            uint8_t some[BLOCK];
-            v_store_halves(some, a, b, p->zero);
-            memcpy(y, some, count);
-        }
+        uint8_t some[AT_ONCE][BLOCK];
+        for (size_t i = 0; i < AT_ONCE; i += 2)
+            v_store_columns(some[i], some[i + 1], low[i / 2], high[i / 2]);
+        for (size_t i = 0; i < AT_ONCE && q + i < p->Q; i++)
+            memcpy(y + (q + i) * p->C, some[i], count);
     }
 }
 
 static void K(depthwise)(uint8_t *y, const uint8_t *x, const quant_depthwise_t *p, size_t first,
                          size_t end, int16_t *scratch)
 {
-    const size_t pair_count = (p->W + 2) * PAIR, per_pair = p->stride == 1 ? 2 : 1;
+    const size_t pair_count = quant_depthwise_columns(p->W) * PAIR,
+                 per_pair = p->stride == 1 ? 2 : 1;
     for (size_t c = 0; c < p->C; c += BLOCK) {
         const size_t count = p->C - c < BLOCK ? p->C - c : BLOCK;
         const int16_t *w = p->weights + c * 24;
