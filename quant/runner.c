@@ -10,9 +10,10 @@
 #include "quant/integer_file.h"
 #include "quant/precision.h"
 #include "quant/read.h"
+#include "quant/unfold.h"
 
 struct quant_runner_s {
-    nn_model_t model; /* floats; of folded files net and state are the folded ones */
+    nn_model_t model; /* floats, on the net of their architecture */
     nn_infer_t *infer;
     quant_integer_t integer; /* or integers */
     quant_engine_t *engine;
@@ -108,6 +109,7 @@ err_t quant_open(quant_runner_t **runner, const char *path, size_t batch, int th
         TRY(quant_engine_new(&r->engine, &r->integer, batch, threads));
     } else {
         TRY(quant_load(&r->model, path));
+        TRY(quant_unfold(&r->model));
         TRY(nn_infer_new(&r->infer, r->model.net, batch, threads));
         nn_infer_pack(r->infer, &r->model.state);
     }

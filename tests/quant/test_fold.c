@@ -1,11 +1,13 @@
 /* Folding: the same logits without BatchNorm, and what cannot be folded. */
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "nn/builder.h"
 #include "nn/infer.h"
 #include "nn/memory.h"
 #include "quant/fold.h"
+#include "quant/unfold.h"
 #include "tests/quant/models.h"
 
 enum { PICTURES = 8, PIXELS = 28 * 28 * 3, CLASSES = 3 };
@@ -47,6 +49,62 @@ static void folded_cnn_gives_the_same_logits(void **unused)
     nn_state_free(&folded);
     nn_net_destroy(&net);
     nn_model_free(&model);
+}
+
+/* Folded, and put on a net with BatchNorms again: the logits of the folded one. */
+static void check_unfolded(const nn_arch_t *arch)
+{
+    const size_t pixels = arch->input * arch->input * 3;
+    nn_model_t model = {.meta = {.arch = *arch}}, unfolded = {.meta = {.arch = *arch}};
+    float *x = xcalloc(PICTURES * pixels, sizeof *x);
+    float folded_logits[PICTURES * CLASSES], logits[PICTURES * CLASSES];
+    rng_t rng = test_rng(2);
+    for (size_t i = 0; i < PICTURES * pixels; i++)
+        x[i] = 2 * rng_float(&rng) - 1;
+    assert_ok(nn_net_new(&model.net, arch));
+    assert_ok(nn_state_init(&model.state, model.net));
+    nn_state_draw(&model.state, test_seed);
+    for (size_t i = 0; i < model.net->entry_count; i++) {
+        const nn_entry_t *e = &model.net->entries[i];
+        float *values = model.state.values + e->offset;
+        for (size_t k = 0; k < e->count && e->kind == NN_KIND_BN_BIAS; k++)
+            values[k] = rng_float(&rng);
+        for (size_t k = 0; k < e->count && e->kind == NN_KIND_RUNNING_VAR; k++)
+            values[k] = 0.1f + rng_float(&rng);
+    }
+    assert_ok(quant_fold_net(&unfolded.net, model.net));
+    assert_ok(nn_state_init(&unfolded.state, unfolded.net));
+    assert_ok(quant_fold_state(&unfolded.state, &model.state));
+    run(folded_logits, &unfolded.state, x);
+    assert_ok(quant_unfold(&unfolded));
+    assert_int_equal(unfolded.net->op_count, model.net->op_count);
+    run(logits, &unfolded.state, x);
+    for (size_t i = 0; i < PICTURES * CLASSES; i++)
+        if (fabsf(logits[i] - folded_logits[i]) > 1e-5f * (1 + fabsf(folded_logits[i])))
+            fail_msg("%s: logit %zu is %g, folded %g", arch->name, i, (double)logits[i],
+                     (double)folded_logits[i]);
+    const nn_net_t *net = unfolded.net;
+    assert_ok(quant_unfold(&unfolded)); /* has BatchNorms: stays */
+    assert_ptr_equal(unfolded.net, net);
+    nn_state_free(&unfolded.state);
+    nn_net_destroy(&unfolded.net);
+    nn_state_free(&model.state);
+    nn_net_destroy(&model.net);
+    free(x);
+}
+
+static void unfolded_gives_the_logits_of_the_folded(void **unused)
+{
+    (void)unused;
+    const nn_arch_t cnn = {.name = "cnn", .width = 0.25, .input = 28, .classes = CLASSES};
+    const nn_arch_t mobilenet = {.name = "mobilenet_v2",
+                                 .width = 0.25,
+                                 .strides = "small",
+                                 .input = 32,
+                                 .classes = CLASSES,
+                                 .dropout = 0.2};
+    check_unfolded(&cnn);
+    check_unfolded(&mobilenet);
 }
 
 static void folded_cnn_is_the_list_without_batch_norm(void **unused)
@@ -183,6 +241,7 @@ static void numbers_that_are_none_are_named(void **unused)
 
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(folded_cnn_gives_the_same_logits),
+    cmocka_unit_test(unfolded_gives_the_logits_of_the_folded),
     cmocka_unit_test(folded_cnn_is_the_list_without_batch_norm),
     cmocka_unit_test(convolution_without_bias_gets_one),
     cmocka_unit_test(batch_norm_without_convolution_is_refused),
