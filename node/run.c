@@ -300,7 +300,7 @@ err_t node_run_quantize(const char *run, node_setup_t *setup, FILE *out)
     made = node_run_path(run, "quantized", "model-int8.safetensors");
     bool by_peers = config->quantize.calibrate == NODE_CALIBRATE_PEERS && file_exists(made);
     if (by_peers)
-        calibration_name = xasprintf("by the peers together, on at most %zu pictures of each",
+        calibration_name = xasprintf("what all peers train on, at most %zu pictures of each, by itself",
                                      config->quantize.samples);
     else if (wants_int8(config))
         TRY(node_setup_load_calibration(&calibration, &calibration_name, setup));

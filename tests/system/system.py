@@ -427,6 +427,98 @@ def own_data(f):
     assert classes[0] in json.dumps(answer), answer
 
 
+def int8_of(run, peers):
+    """The one sha256 of all peers' INT8 files."""
+    found = {p: sha(os.path.join(run, p, "model-int8.safetensors")) for p in peers}
+    assert len(set(found.values())) == 1, found
+    value = next(iter(found.values()))
+    assert value == sha(os.path.join(run, "quantized", "model-int8.safetensors"))
+    return value
+
+
+def calibrate_together(f):
+    """Five peers, each with pictures of its own, calibrate INT8: five files, the same to the byte, in
+    the network as in the simulator, and that of calibrating on all pictures in one place."""
+    port, together = free_port(15), f.run("together")
+    sizes = (60, 35, 90, 48, 70)
+    for i, size in enumerate(sizes):
+        folder = f.run(f"pictures{i}")
+        call("data", "make", f"synthetic:{i + 1}:{size}", "--out", folder)
+        for picture in glob.glob(os.path.join(folder, "*", "*.png")):
+            to = os.path.join(together, os.path.basename(os.path.dirname(picture)))
+            os.makedirs(to, exist_ok=True)
+            shutil.copy(picture, os.path.join(to, f"{i}-{os.path.basename(picture)}"))
+    call("data", "make", "synthetic:9:40", "--out", f.run("test"))
+    assert len(glob.glob(os.path.join(together, "*", "*.png"))) == sum(sizes)
+    path = f.run("own.yaml")
+    with open(path, "w") as text:
+        text.write("federation: own\nseed: 3\nrounds: 2\npeers:\n")
+        for i, name in enumerate(names()):
+            text.write(f"  - {{name: {name}, port: {port + 3 * i}, data: 'folder:{f.run(f'pictures{i}')}'}}\n")
+        text.write(f"model: {{input: 32, width: 0.25}}\n")
+        text.write(f"data: {{test: 'folder:{f.run('test')}', local_test_fraction: 0}}\n")
+        text.write("gossip: {topology: ring, deadline: none}\n")
+        text.write("quantize: {precisions: [int8], calibrate: peers, samples: 1000}\n")
+    network, simulated, alone = f.run("network"), f.run("simulated"), f.run("alone")
+    call("up", path, "--run", network)
+    call("simulate", path, "--run", simulated)
+    assert consensus_of(network, names()) == consensus_of(simulated, names())
+    assert int8_of(network, names()) == int8_of(simulated, names())
+    call("quantize", os.path.join(network, "consensus.safetensors"), "--data", f"folder:{f.run('test')}",
+         "--calibration-data", f"folder:{together}", "--samples", "1000", "--precisions", "int8", "--out",
+         alone)
+    assert int8_of(network, names()) == sha(os.path.join(alone, "model-int8.safetensors"))
+    for peer in names():
+        with open(os.path.join(network, peer, "node.log")) as text:
+            assert f"pictures={sum(sizes)}" in text.read(), peer
+    # Some pictures of each, drawn: the same ones when one process does it with the common data.
+    config, found = f.config(rounds=1), []
+    for who in ("peers", "local"):
+        call("simulate", config, "--run", f.run(who), "--set", "quantize.precisions=[int8]", "--set",
+             "quantize.samples=30", "--set", f"quantize.calibrate={who}")
+        found.append(sha(os.path.join(f.run(who), "quantized", "model-int8.safetensors")))
+    assert found[0] == found[1] and not glob.glob(os.path.join(f.run("local"), "p1", "model-int8*")), found
+
+
+def interrupt_calibrating(f):
+    """Stopped amid the calibration, the consensus is there; --resume ends with the INT8 file of a run
+    that nobody interrupted. Behind one that is killed there the others end with one file."""
+    def calibrating(run, peer="p2"):
+        try:
+            with open(os.path.join(run, peer, "node.log")) as text:
+                return 'text="records"' in text.read()
+        except OSError:
+            return False
+    config = f.config(rounds=1, samples=700, gossip="deadline: none, suspect_s: 2, dead_s: 5")
+    sets = ("--set", "quantize.precisions=[int8]", "--set", "quantize.samples=1000", "--set",
+            "model.name=mobilenet_v2", "--set", "model.strides=small", "--set", "model.width=0.35")
+    whole = f.run("whole")
+    call("up", config, "--run", whole, *sets, timeout=120)
+    for attempt in range(5):  # on a busy machine it can be over before it is seen that far
+        run = f.run(f"r{attempt}")
+        up = start("up", config, "--run", run, *sets)
+        wait_for(lambda: calibrating(run), "the calibration", pause_s=0.01)
+        os.killpg(up.pid, signal.SIGINT)
+        output, status = end(up, 30)
+        if status != 0 and not glob.glob(os.path.join(run, "*", "model-int8*")):
+            break
+    assert status == 1 and f"hearsay up --resume {run}" in output, output
+    assert os.path.exists(os.path.join(run, "p2", "consensus.safetensors")), output
+    call("up", "--resume", run, timeout=120)
+    assert consensus_of(run, names()) == consensus_of(whole, names())
+    assert int8_of(run, names()) == int8_of(whole, names())
+    for attempt in range(5):
+        run = f.run(f"k{attempt}")
+        up = start("up", config, "--run", run, *sets)
+        wait_for(lambda: calibrating(run, "p1"), "the calibration", pause_s=0.01)
+        os.kill(processes(run)["p1"], signal.SIGKILL)
+        output, status = end(up, 120)
+        if not os.path.exists(os.path.join(run, "p1", "model-int8.safetensors")):
+            break
+    assert status == 0, output
+    assert int8_of(run, names()[1:]) != int8_of(whole, names()), "p1's pictures count in both"
+
+
 def broken_picture(f):
     """A damaged picture stops its peer before training, by name, or is skipped and counted."""
     folder = f.run("pictures")
