@@ -70,6 +70,18 @@ static const option_t options[] = {
     {"bias-correction", "bias-correction", "on|off",
      "Take the mean error of int8's rounded weights off the biases; on when not given",
      OPTION_TEXT, AT(bias_correction)},
+    {"qat-epochs", "qat-epochs", "N",
+     "Train N epochs on with weights and activations rounded, from where int8 is, and compare "
+     "that too, as int8-qat",
+     OPTION_NUMBER, AT(qat_epochs)},
+    {"qat-data", "qat-data", "SPEC",
+     "Pictures to train on, never those of the test; when not given, all of --calibration-data, "
+     "or else the tenth of --data that is left out of the test",
+     OPTION_TEXT, AT(qat_data)},
+    {"qat-lr", "qat-lr", "RATE",
+     "How far a weight may move a step, in parts of the largest of its output channel; falls to 0 "
+     "as a cosine; 0.001 when not given",
+     OPTION_TEXT, AT(qat_lr)},
     {"time", "seconds", "S",
      "Time each model for so long, at batch 1 and again at 32; 1 when not given, 0: not at all",
      OPTION_TEXT, AT(seconds)},

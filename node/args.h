@@ -32,6 +32,9 @@ typedef struct {
     bool per_tensor;       /* --per-tensor */
     uint64_t weight_bits;  /* --weight-bits B, 0 when not given */
     char *bias_correction; /* --bias-correction on|off */
+    uint64_t qat_epochs;   /* --qat-epochs N, 0 when not given */
+    char *qat_data;        /* --qat-data SPEC */
+    char *qat_lr;          /* --qat-lr NUMBER */
     char *strides;         /* --strides imagenet|small */
     char *classes;         /* --classes a,b,c or their number */
     char *mean, *std;      /* --mean, --std: three numbers or imagenet */

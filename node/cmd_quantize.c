@@ -7,11 +7,14 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/log.h"
 #include "base/text.h"
 #include "node/commands.h"
 #include "node/config.h"
 #include "node/interrupt.h"
 #include "node/whole.h"
+#include "quant/fold.h"
+#include "quant/qat.h"
 #include "quant/quant.h"
 
 enum { PRECISIONS_MAX = 2, JSON_BYTES_MAX = 64 << 20, SAMPLES_DEFAULT = 512, TIMING_S = 1 };
@@ -24,6 +27,7 @@ typedef struct {
     size_t samples; /* most pictures to calibrate on */
     uint64_t seed;  /* of drawing them */
     double seconds; /* of timing */
+    double qat_lr;
     double bytes_run, cost_per_mb;
     char *out; /* owned */
 } plan_t;
@@ -88,6 +92,35 @@ out:
     return err;
 }
 
+/* Training for integers has int8's options, and those of its own. */
+static err_t parse_qat(plan_t *plan, const node_args_t *args)
+{
+    err_t err = ERR_OK;
+    plan->qat_lr = quant_qat_defaults().lr;
+    if (!args->qat_epochs && (args->qat_data || args->qat_lr))
+        FAIL(ERR_USAGE, "%s: how many epochs? add --qat-epochs N",
+             args->qat_data ? "--qat-data" : "--qat-lr");
+    if (!args->qat_epochs)
+        goto out;
+    if (!plan->int8)
+        FAIL(ERR_USAGE, "--precisions leaves int8 out, which is what --qat-epochs trains for");
+    if (args->qat_epochs > QUANT_QAT_EPOCHS_MAX)
+        FAIL(ERR_USAGE, "--qat-epochs: %" PRIu64 " is not from 1 to %d", args->qat_epochs,
+             QUANT_QAT_EPOCHS_MAX);
+    if (args->qat_lr &&
+        (!text_to_double(&plan->qat_lr, args->qat_lr) || plan->qat_lr <= 0 || plan->qat_lr > 1))
+        FAIL(ERR_USAGE, "--qat-lr: \"%s\" is not a number above 0 and at most 1", args->qat_lr);
+    if (args->qat_data && args->data && !strcmp(args->qat_data, args->data))
+        FAIL(ERR_USAGE, "--qat-data: %s is what --data tests on: train on others", args->data);
+    if (!args->qat_data && args->calibrate_on && args->data &&
+        !strcmp(args->calibrate_on, args->data))
+        FAIL(ERR_USAGE,
+             "--calibration-data: %s is what --data tests on: train on others, --qat-data SPEC",
+             args->data);
+out:
+    return err;
+}
+
 /* What all peers sent, by the summary of the run in `folder`; < 0 when there is none. */
 static double bytes_of_run(const char *folder)
 {
@@ -132,6 +165,7 @@ static err_t make_plan(plan_t *plan, const node_args_t *args)
     plan->out = args->out ? xstrdup(args->out) : xasprintf("%s/quantized", folder);
     TRY(parse_precisions(plan, args->precisions ? args->precisions : "fp16,int8"));
     TRY(parse_int8(plan, args));
+    TRY(parse_qat(plan, args));
     if (args->seconds)
         TRY(parse_amount(&plan->seconds, "--seconds", args->seconds));
     plan->bytes_run = bytes_of_run(folder);
@@ -189,12 +223,75 @@ out:
     return err;
 }
 
+/* The pictures to train on. */
+static err_t load_qat_pictures(data_set_t *set, char **name, const plan_t *plan,
+                               const node_args_t *args, const nn_model_meta_t *meta)
+{
+    err_t err = ERR_OK;
+    const char *path = args->positional[0], *spec = args->qat_data;
+    if (!spec && !args->calibrate_on) {
+        TRY(node_load_tenth(set, args->data, meta, path, plan->seed));
+        *name = xasprintf("of a tenth of %s, left out of the test", args->data);
+        goto out;
+    }
+    spec = spec ? spec : args->calibrate_on;
+    err = node_load_whole(set, spec, meta, path);
+    if (err)
+        TRY(err_prefix(err, args->qat_data ? "--qat-data" : "--calibration-data"));
+    *name = xasprintf("of %s", spec);
+out:
+    return err;
+}
+
+static void log_epoch(void *user, size_t epoch, double loss, double accuracy)
+{
+    (void)user;
+    log_info("qat_epoch", "epoch=%zu loss=%.4f accuracy=%.4f", epoch, loss, accuracy);
+}
+
+/* Trains for integers as --qat-epochs asks, and says so in `options`, where `aware` is what came of
+ * it and `name` on what. */
+static err_t train_aware(quant_compare_options_t *options, quant_integer_t *aware, char **name,
+                         const plan_t *plan, const node_args_t *args, const nn_model_t *model)
+{
+    err_t err = ERR_OK;
+    data_set_t set = {0};
+    quant_qat_options_t qat = quant_qat_defaults();
+    quant_convert_options_t convert = plan->convert;
+    const quant_calibration_t calibration = {.set = options->calibration,
+                                             .count = options->calibration->count,
+                                             .normalisation = &model->meta.normalisation,
+                                             .threads = options->threads,
+                                             .interrupted = options->interrupted};
+    TRY(load_qat_pictures(&set, name, plan, args, &model->meta));
+    convert.per_tensor = args->per_tensor;
+    qat.epochs = args->qat_epochs;
+    qat.lr = plan->qat_lr;
+    qat.seed = plan->seed;
+    qat.threads = options->threads;
+    qat.interrupted = options->interrupted;
+    qat.progress = log_epoch;
+    err = quant_check_statistics(&model->state);
+    if (err)
+        TRY(err_prefix(err, "%s", args->positional[0]));
+    TRY(quant_qat_quantize(aware, model, &calibration, &convert, &set, &qat));
+    options->aware = aware;
+    options->aware_name = *name;
+    options->aware_samples = set.count;
+    options->aware_epochs = qat.epochs;
+    options->aware_per_tensor = convert.per_tensor;
+out:
+    data_set_free(&set);
+    return err;
+}
+
 int cmd_quantize(const node_args_t *args)
 {
     err_t err = ERR_OK;
     nn_model_t model = {0};
     data_set_t set = {0}, calibration = {0};
-    char *calibration_name = NULL;
+    quant_integer_t aware = {0};
+    char *calibration_name = NULL, *aware_name = NULL;
     plan_t plan = {0};
     quant_comparison_t comparison = {0};
     const char *path = args->positional[0];
@@ -220,6 +317,8 @@ int cmd_quantize(const node_args_t *args)
         .cost_per_mb = plan.cost_per_mb,
         .interrupted = &node_interrupted,
     };
+    if (args->qat_epochs)
+        TRY(train_aware(&options, &aware, &aware_name, &plan, args, &model));
     TRY(quant_compare(&comparison, &options));
     if (args->json)
         TRY(print_json(plan.out));
@@ -230,7 +329,9 @@ out:
     data_set_free(&calibration);
     data_set_free(&set);
     nn_model_free(&model);
+    quant_integer_free(&aware);
     free(calibration_name);
+    free(aware_name);
     free(plan.out);
     return node_exit(err);
 }

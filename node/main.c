@@ -47,7 +47,7 @@ static const node_command_t commands[] = {
          "of the test.",
      .options =
          "data,out,precisions,calibration,calibration-data,samples,apart,per-tensor,weight-bits,"
-         "bias-correction,time,cost-per-mb,bytes-run,threads,json",
+         "bias-correction,qat-epochs,qat-data,qat-lr,time,cost-per-mb,bytes-run,threads,json",
      .positional_min = 1,
      .positional_max = 1,
      .run = cmd_quantize,

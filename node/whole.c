@@ -108,6 +108,27 @@ out:
     return err;
 }
 
+/* Opens `spec` and draws: the first `apart` of the indices are a tenth. */
+static err_t draw_tenth(data_source_t **source, uint32_t **indices, size_t *apart, const char *spec,
+                        const nn_model_meta_t *meta, const char *model_path, uint64_t seed)
+{
+    err_t err = ERR_OK;
+    TRY(open_fitting(source, spec, meta, model_path));
+    size_t count = data_source_count(*source);
+    *apart = count / 10 < 2 ? 2 : count / 10;
+    if (count <= *apart)
+        FAIL(ERR_CONFIG,
+             "%s has %zu picture%s, too few to set some apart to calibrate int8 on: name others "
+             "with --calibration-data SPEC",
+             spec, count, count == 1 ? "" : "s");
+    *indices = all_of(*source);
+    if (!*indices)
+        FAIL(ERR_MEMORY, "not enough memory for %zu pictures", count);
+    shuffle(*indices, count, seed);
+out:
+    return err;
+}
+
 err_t node_load_apart(data_set_t *test, data_set_t *calibration, const char *spec,
                       const nn_model_meta_t *meta, const char *model_path, size_t samples,
                       uint64_t seed)
@@ -115,20 +136,28 @@ err_t node_load_apart(data_set_t *test, data_set_t *calibration, const char *spe
     err_t err = ERR_OK;
     data_source_t *source = NULL;
     uint32_t *indices = NULL;
+    size_t apart;
     *test = *calibration = (data_set_t){0};
-    TRY(open_fitting(&source, spec, meta, model_path));
-    size_t count = data_source_count(source), apart = count / 10 < 2 ? 2 : count / 10;
-    if (count <= apart)
-        FAIL(ERR_CONFIG,
-             "%s has %zu picture%s, too few to set some apart to calibrate int8 on: name others "
-             "with --calibration-data SPEC",
-             spec, count, count == 1 ? "" : "s");
-    indices = all_of(source);
-    if (!indices)
-        FAIL(ERR_MEMORY, "not enough memory for %zu pictures", count);
-    shuffle(indices, count, seed);
+    TRY(draw_tenth(&source, &indices, &apart, spec, meta, model_path, seed));
+    size_t rest = data_source_count(source) - apart;
     TRY(load_sorted(calibration, source, indices, apart < samples ? apart : samples, meta));
-    TRY(load_sorted(test, source, indices + apart, count - apart, meta));
+    TRY(load_sorted(test, source, indices + apart, rest, meta));
+out:
+    free(indices);
+    data_source_close(&source);
+    return err;
+}
+
+err_t node_load_tenth(data_set_t *set, const char *spec, const nn_model_meta_t *meta,
+                      const char *model_path, uint64_t seed)
+{
+    err_t err = ERR_OK;
+    data_source_t *source = NULL;
+    uint32_t *indices = NULL;
+    size_t apart;
+    *set = (data_set_t){0};
+    TRY(draw_tenth(&source, &indices, &apart, spec, meta, model_path, seed));
+    TRY(load_sorted(set, source, indices, apart, meta));
 out:
     free(indices);
     data_source_close(&source);

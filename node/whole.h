@@ -16,6 +16,9 @@ err_t node_load_whole(data_set_t *set, const char *spec, const nn_model_meta_t *
 err_t node_load_apart(data_set_t *test, data_set_t *calibration, const char *spec,
                       const nn_model_meta_t *meta, const char *model_path, size_t samples,
                       uint64_t seed);
+/* The whole of the tenth that node_load_apart sets apart by `seed`. Errors as there. */
+err_t node_load_tenth(data_set_t *set, const char *spec, const nn_model_meta_t *meta,
+                      const char *model_path, uint64_t seed);
 /* At most `samples` pictures of `spec`, drawn by `seed`. Errors as above. The caller frees. */
 err_t node_load_drawn(data_set_t *set, const char *spec, const nn_model_meta_t *meta,
                       const char *model_path, size_t samples, uint64_t seed);

@@ -177,6 +177,10 @@ static err_t add_aware(work_t *w)
     quant_result_t *result = new_result(w, QUANT_INT8, "-qat");
     TRY(quant_integer_save(result->file, w->options->aware));
     TRY(measure(w, result));
+    w->comparison->aware = xstrdup(w->options->aware_name);
+    w->comparison->aware_samples = w->options->aware_samples;
+    w->comparison->aware_epochs = w->options->aware_epochs;
+    w->comparison->aware_per_tensor = w->options->aware_per_tensor;
 out:
     return err;
 }
@@ -303,5 +307,6 @@ void quant_comparison_free(quant_comparison_t *comparison)
     free(comparison->model);
     free(comparison->data);
     free(comparison->calibration);
+    free(comparison->aware);
     *comparison = (quant_comparison_t){0};
 }

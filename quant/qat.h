@@ -57,8 +57,14 @@ quant_qat_options_t quant_qat_defaults(void);
  * ERR_CONFIG: options out of range, fewer than QUANT_QAT_PICTURES_MIN pictures a class, sizes or
  * classes that do not fit; ERR_REFUSED: training diverged, interrupted; others as quant_calibrate.
  * The caller frees. */
-enum { QUANT_QAT_PICTURES_MIN = 10 };
+enum { QUANT_QAT_PICTURES_MIN = 10, QUANT_QAT_EPOCHS_MAX = 10000 };
 err_t quant_qat_train(quant_integer_t *model, const nn_model_meta_t *meta,
                       const quant_calibration_t *calibration,
                       const quant_convert_options_t *convert, const data_set_t *set,
                       const quant_qat_options_t *options);
+/* The same from a model with its BatchNorms, which are folded; calibration->folded is not read.
+ * ERR_CONFIG: a BatchNorm that has no statistics yet. */
+err_t quant_qat_quantize(quant_integer_t *integer, const nn_model_t *model,
+                         const quant_calibration_t *calibration,
+                         const quant_convert_options_t *convert, const data_set_t *set,
+                         const quant_qat_options_t *options);

@@ -34,9 +34,9 @@ typedef struct {
 static err_t check(const quant_qat_options_t *o, const data_set_t *set, const nn_arch_t *arch)
 {
     err_t err = ERR_OK;
-    if (o->epochs < 1 || o->epochs > 10000)
-        FAIL(ERR_CONFIG, "quantization-aware training for %zu epochs: 1 to 10000 are possible",
-             o->epochs);
+    if (o->epochs < 1 || o->epochs > QUANT_QAT_EPOCHS_MAX)
+        FAIL(ERR_CONFIG, "quantization-aware training for %zu epochs: 1 to %d are possible",
+             o->epochs, QUANT_QAT_EPOCHS_MAX);
     if (o->batch < 2 || o->batch > 65536)
         FAIL(ERR_CONFIG, "quantization-aware training with batches of %zu: 2 to 65536 are possible",
              o->batch);
@@ -208,5 +208,27 @@ err_t quant_qat_train(quant_integer_t *model, const nn_model_meta_t *meta,
 out:
     training_free(&t);
     quant_integer_free(&start);
+    return err;
+}
+
+err_t quant_qat_quantize(quant_integer_t *integer, const nn_model_t *model,
+                         const quant_calibration_t *calibration,
+                         const quant_convert_options_t *convert, const data_set_t *set,
+                         const quant_qat_options_t *options)
+{
+    err_t err = ERR_OK;
+    nn_net_t *net = NULL;
+    nn_state_t folded = {0};
+    quant_calibration_t of_folded = *calibration;
+    *integer = (quant_integer_t){0};
+    TRY(quant_check_statistics(&model->state));
+    TRY(quant_fold_net(&net, model->net));
+    TRY(nn_state_init(&folded, net));
+    TRY(quant_fold_state(&folded, &model->state));
+    of_folded.folded = &folded;
+    TRY(quant_qat_train(integer, &model->meta, &of_folded, convert, set, options));
+out:
+    nn_state_free(&folded);
+    nn_net_destroy(&net);
     return err;
 }

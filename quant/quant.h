@@ -66,6 +66,9 @@ typedef struct {
     char *calibration; /* on what int8 was calibrated, owned; NULL: there is no int8 */
     size_t calibration_samples;
     quant_convert_options_t convert;
+    char *aware; /* on what int8-qat was trained, owned; NULL: there is no int8-qat */
+    size_t aware_samples, aware_epochs;
+    bool aware_per_tensor;
 } quant_comparison_t;
 
 typedef struct {
@@ -80,7 +83,11 @@ typedef struct {
     quant_convert_options_t convert; /* of int8 */
     bool per_tensor;                 /* int8-per-tensor beside int8 */
     bool int8_is_made; /* OUT/model-int8.safetensors is there: it is compared, and not made anew */
-    const quant_integer_t *aware; /* int8-qat: trained for integers; NULL: none */
+    const quant_integer_t
+        *aware;             /* int8-qat: trained for integers (quant/qat.h); NULL: none, else */
+    const char *aware_name; /* on what, for the report, */
+    size_t aware_samples, aware_epochs; /* on how many pictures, how often, */
+    bool aware_per_tensor;              /* and with one weight scale a layer */
     int threads;
     double seconds;     /* each file is timed for, at each of two batch sizes; 0: not timed */
     double bytes_run;   /* float32 bytes that the run communicated, < 0 unknown */

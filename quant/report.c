@@ -124,16 +124,26 @@ static json_t *calibration_json(const quant_comparison_t *c)
                      c->convert.weight_bits, "bias_correction", (int)c->convert.bias_correction);
 }
 
+static json_t *aware_json(const quant_comparison_t *c)
+{
+    if (!c->aware)
+        return json_null();
+    return json_pack("{s:o, s:o, s:o, s:b}", "data", nn_json_text(c->aware), "samples",
+                     whole(c->aware_samples), "epochs", whole(c->aware_epochs), "per_tensor",
+                     (int)c->aware_per_tensor);
+}
+
 static char *comparison_json(const quant_comparison_t *c)
 {
     json_t *results = json_array();
     for (size_t i = 0; i < c->count; i++)
         json_array_append_new(results, result_json(c, &c->results[i]));
-    json_t *root = json_pack(
-        "{s:o, s:o, s:o, s:i, s:s, s:s, s:o, s:o, s:o}", "model", nn_json_text(c->model), "data",
-        nn_json_text(c->data), "samples", whole(c->samples), "threads", c->threads, "cpu",
-        cpu_model_name(), "cpu_level", cpu_level_name(cpu_level()), "cost_per_mb",
-        number(c->cost_per_mb), "calibration", calibration_json(c), "results", results);
+    json_t *root =
+        json_pack("{s:o, s:o, s:o, s:i, s:s, s:s, s:o, s:o, s:o, s:o}", "model",
+                  nn_json_text(c->model), "data", nn_json_text(c->data), "samples",
+                  whole(c->samples), "threads", c->threads, "cpu", cpu_model_name(), "cpu_level",
+                  cpu_level_name(cpu_level()), "cost_per_mb", number(c->cost_per_mb), "calibration",
+                  calibration_json(c), "quantization_aware", aware_json(c), "results", results);
     CHECK(root);
     char *json = json_dumps(root, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
     CHECK(json);

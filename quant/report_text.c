@@ -19,6 +19,15 @@ static void put_calibration(const quant_comparison_t *c, FILE *out)
     fputc('\n', out);
 }
 
+static void put_aware(const quant_comparison_t *c, FILE *out)
+{
+    fprintf(out,
+            "int8-qat: trained on for %zu epoch%s with weights and activations rounded, on %zu\n"
+            "      pictures %s%s\n",
+            c->aware_epochs, c->aware_epochs == 1 ? "" : "s", c->aware_samples, c->aware,
+            c->aware_per_tensor ? "; one weight scale a layer" : "");
+}
+
 static void put_layers(const quant_result_t *r, FILE *out)
 {
     const quant_signals_t *s = &r->signals;
@@ -50,6 +59,8 @@ void quant_put_notes(const quant_comparison_t *c, FILE *out)
                     quant_precision_computes(c->results[i].precision));
     if (c->calibration)
         put_calibration(c, out);
+    if (c->aware)
+        put_aware(c, out);
     for (size_t i = 0; i < c->count; i++)
         put_layers(&c->results[i], out);
     fprintf(
