@@ -297,52 +297,156 @@ static void keep_nothing(void *argument, size_t tensor, const float *values)
     (void)values;
 }
 
-static void odd_nets_convert_by_their_list(void **unused)
-{
-    (void)unused;
-    nn_net_t *net = odd_net();
+/* The odd net drawn, with pictures of noise. */
+typedef struct {
+    nn_net_t *net;
     nn_state_t state;
-    data_set_t set = {.count = 12, .height = 16, .width = 16, .class_count = 4};
-    nn_model_meta_t meta = {.arch = net->arch, .normalisation = data_normalisation_default()};
-    const quant_convert_options_t options = quant_convert_defaults();
-    const size_t pixels = 16 * 16 * 3;
-    quant_integer_t m;
-    quant_walk_t walk;
+    data_set_t set;
+    nn_model_meta_t meta;
+    quant_calibration_t calibration;
+} odd_t;
+
+static void odd_init(odd_t *o)
+{
     rng_t rng = test_rng(50);
-    double signal = 0, noise = 0;
-    assert_ok(nn_state_init(&state, net));
-    nn_state_draw(&state, test_seed);
-    set.pixels = xcalloc(set.count * pixels, 1);
-    set.labels = xcalloc(set.count, sizeof *set.labels);
-    for (size_t i = 0; i < set.count * pixels; i++)
-        set.pixels[i] = (uint8_t)rng_below(&rng, 256);
-    const quant_calibration_t calibration = {.folded = &state,
-                                             .set = &set,
-                                             .count = set.count,
-                                             .normalisation = &meta.normalisation,
-                                             .threads = 2};
-    assert_ok(quant_calibrate(&m, &meta, &calibration, &options));
-    assert_ok(quant_walk_init(&walk, &state));
+    o->net = odd_net();
+    assert_ok(nn_state_init(&o->state, o->net));
+    nn_state_draw(&o->state, test_seed);
+    o->meta =
+        (nn_model_meta_t){.arch = o->net->arch, .normalisation = data_normalisation_default()};
+    o->set = (data_set_t){.count = 12, .height = 16, .width = 16, .class_count = 4};
+    o->set.pixels = xcalloc(o->set.count * 16 * 16 * 3, 1);
+    o->set.labels = xcalloc(o->set.count, sizeof *o->set.labels);
+    for (size_t i = 0; i < o->set.count * 16 * 16 * 3; i++)
+        o->set.pixels[i] = (uint8_t)rng_below(&rng, 256);
+    o->calibration = (quant_calibration_t){.folded = &o->state,
+                                           .set = &o->set,
+                                           .count = o->set.count,
+                                           .normalisation = &o->meta.normalisation,
+                                           .threads = 2};
+}
+
+static void odd_free(odd_t *o)
+{
+    data_set_free(&o->set);
+    nn_state_free(&o->state);
+    nn_net_destroy(&o->net);
+}
+
+/* Runs all pictures through `state`; `visit` sees every tensor of each. */
+static void odd_walk(const odd_t *o, const nn_state_t *state, quant_visit_t visit, void *argument,
+                     void (*logits)(void *argument, const float *x, const float *y))
+{
+    quant_walk_t walk;
+    assert_ok(quant_walk_init(&walk, state));
     float *memory = nn_aligned(walk.float_count * sizeof *memory);
-    float *x = nn_aligned(pixels * sizeof *x), logits[4];
-    for (uint32_t i = 0; i < set.count; i++) {
+    float *x = nn_aligned(16 * 16 * 3 * sizeof *x);
+    for (uint32_t i = 0; i < o->set.count; i++) {
         int32_t label;
-        data_batch(x, &label, &set, &i, 1, &meta.normalisation, NULL, NULL);
-        const float *y = quant_walk_picture(&walk, memory, x, keep_nothing, NULL);
-        quant_integer_reference(logits, NULL, &m, x);
-        for (size_t c = 0; c < 4; c++) {
-            signal += (double)y[c] * (double)y[c];
-            noise += pow((double)logits[c] - (double)y[c], 2);
-        }
+        data_batch(x, &label, &o->set, &i, 1, &o->meta.normalisation, NULL, NULL);
+        const float *y = quant_walk_picture(&walk, memory, x, visit, argument);
+        if (logits)
+            logits(argument, x, y);
     }
-    assert_true(noise > 0 && signal / noise > 1000); /* 30 dB */
     nn_free(memory);
     nn_free(x);
     quant_walk_free(&walk);
+}
+
+typedef struct {
+    quant_integer_t integer;
+    double signal, noise;
+} odd_logits_t;
+
+static void compare_logits(void *argument, const float *x, const float *y)
+{
+    odd_logits_t *l = argument;
+    float logits[4];
+    quant_integer_reference(logits, NULL, &l->integer, x);
+    for (size_t c = 0; c < 4; c++) {
+        l->signal += (double)y[c] * (double)y[c];
+        l->noise += pow((double)logits[c] - (double)y[c], 2);
+    }
+}
+
+static void odd_nets_convert_by_their_list(void **unused)
+{
+    (void)unused;
+    const quant_convert_options_t options = quant_convert_defaults();
+    odd_t o;
+    odd_logits_t l = {.signal = 0};
+    odd_init(&o);
+    assert_ok(quant_calibrate(&l.integer, &o.meta, &o.calibration, &options));
+    odd_walk(&o, &o.state, keep_nothing, &l, compare_logits);
+    assert_true(l.noise > 0 && l.signal / l.noise > 1000); /* 30 dB */
+    quant_integer_free(&l.integer);
+    odd_free(&o);
+}
+
+/* Sums of a tensor's channels over pixels and pictures. */
+typedef struct {
+    size_t tensor, pixels, channels;
+    double sums[8];
+} channels_t;
+
+static void add_channels(void *argument, size_t tensor, const float *values)
+{
+    channels_t *c = argument;
+    for (size_t i = 0; tensor == c->tensor && i < c->pixels * c->channels; i++)
+        c->sums[i % c->channels] += (double)values[i];
+}
+
+/* Largest difference of a channel's mean when the layer has the integers' weights and biases. */
+static double mean_off(const odd_t *o, const char *name, bool corrected)
+{
+    quant_integer_t m;
+    quant_convert_options_t options = quant_convert_defaults();
+    nn_state_t rounded;
+    double largest = 0;
+    options.weight_bits = 4;
+    options.bias_correction = corrected;
+    assert_ok(quant_calibrate(&m, &o->meta, &o->calibration, &options));
+    size_t i = 0;
+    while (strcmp(o->net->ops[i].name, name) != 0)
+        i++;
+    const nn_op_t *op = &o->net->ops[i];
+    const nn_entry_t *e = &o->net->entries[op->weight];
+    const size_t inputs = e->count / e->shape[0];
+    assert_ok(nn_state_init(&rounded, o->net));
+    nn_state_copy(&rounded, &o->state);
+    for (size_t k = 0; k < e->count; k++)
+        rounded.values[e->offset + k] = m.layers[i].scale[k / inputs] * m.layers[i].weight[k];
+    const nn_shape_t out = o->net->tensors[op->out];
+    channels_t before = {(size_t)op->out, out.height * out.width, out.channels, {0}},
+               after = before;
+    odd_walk(o, &o->state, add_channels, &before, NULL);
+    odd_walk(o, &rounded, add_channels, &after, NULL);
+    for (size_t c = 0; c < out.channels; c++) {
+        const float *bias =
+            op->bias == NN_NONE ? NULL : o->state.values + o->net->entries[op->bias].offset;
+        double unit = (double)(m.tensors[op->in[0]].scale * m.layers[i].scale[c]);
+        double moved = m.layers[i].bias[c] * unit - (bias ? (double)bias[c] : 0.0);
+        double mean = (after.sums[c] - before.sums[c]) / (double)(o->set.count * before.pixels);
+        largest = fmax(largest, fabs(mean + moved));
+    }
+    nn_state_free(&rounded);
     quant_integer_free(&m);
-    data_set_free(&set);
-    nn_state_free(&state);
-    nn_net_destroy(&net);
+    return largest;
+}
+
+/* In groups, channel by channel, and with padding, where a kernel reads zeros. */
+static void bias_correction_knows_groups_and_padding(void **unused)
+{
+    (void)unused;
+    static const char *const layers[] = {"left", "right"};
+    odd_t o;
+    odd_init(&o);
+    for (size_t i = 0; i < 2; i++) {
+        double without = mean_off(&o, layers[i], false), with = mean_off(&o, layers[i], true);
+        print_message("%s: %g without, %g with\n", layers[i], without, with);
+        assert_true(with < 0.1 * without);
+    }
+    odd_free(&o);
 }
 
 static const struct CMUnitTest tests[] = {
@@ -355,6 +459,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(bits_and_scales_are_as_asked),
     cmocka_unit_test(bias_correction_keeps_the_mean),
     cmocka_unit_test(odd_nets_convert_by_their_list),
+    cmocka_unit_test(bias_correction_knows_groups_and_padding),
 };
 
 int main(int argc, char **argv)
