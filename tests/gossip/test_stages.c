@@ -5,7 +5,6 @@
 
 #include "gossip/state.h"
 #include "tests/gossip/federation.h"
-#include "tests/gossip/frames.h"
 #include "tests/support/harness.h"
 
 static const int64_t LIMIT = 3000000;
@@ -279,114 +278,6 @@ static void drawn_faults_end_in_the_same_records(void **state)
     }
 }
 
-/* -- What a neighbour may offer -- */
-
-static void hand(frames_t *f, gossip_channel_t channel, uint8_t *frame, size_t size)
-{
-    gossip_event_t event = {.kind = GOSSIP_EV_FRAME,
-                            .now_ms = f->now,
-                            .bytes = frame,
-                            .size = size,
-                            .from = 1,
-                            .channel = channel};
-    gossip_step(f->g, &event, &f->out);
-    gossip_actions_clear(&f->out);
-    free(frame);
-}
-
-/* Neighbour 1 offers a record of `kind`; `digest` NULL: any. */
-static void offer(frames_t *f, uint64_t kind, size_t origin, uint64_t size, const hash_t *digest)
-{
-    size_t bytes = 0;
-    wire_announce_t said = frames_announce(f);
-    wire_offer_t what = {
-        {.type = WIRE_RECORD, .kind = kind, .origin = origin, .incarnation = 1, .number = 1},
-        size,
-        digest ? *digest : (hash_t){{1}}};
-    wire_put_offer(f->offer, &what);
-    uint8_t *frame = wire_pack_announce(&bytes, &said);
-    hand(f, GOSSIP_CONTROL, frame, bytes);
-}
-
-static void records_and_rolls_of_wrong_sizes_are_not_pulled(void **state)
-{
-    (void)state;
-    const uint64_t entry = 4 + HASH_BYTES;
-    const struct {
-        uint64_t kind, size;
-        bool good;
-    } cases[] = {
-        {WIRE_STAGE_1, HASH_BYTES - 1, false},
-        {WIRE_STAGE_2, GOSSIP_RECORD_BYTES + 1, false},
-        {WIRE_ROLL_1, HASH_BYTES - 1, false},
-        {WIRE_ROLL_1, HASH_BYTES + 1, false},
-        {WIRE_ROLL_2, HASH_BYTES + 4 * entry, false}, /* there are three peers */
-        {WIRE_ROLL_2 + 1, HASH_BYTES, false},
-        {WIRE_STAGE_1, HASH_BYTES, true},
-        {WIRE_STAGE_2, GOSSIP_RECORD_BYTES, true},
-        {WIRE_ROLL_1, HASH_BYTES, true},
-        {WIRE_ROLL_2, HASH_BYTES + 3 * entry, true},
-    };
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        frames_t f;
-        frames_init(&f);
-        offer(&f, cases[i].kind, 2, cases[i].size, NULL);
-        assert_int_equal(f.g->record_count, cases[i].good);
-        assert_int_equal(gossip_counter(f.g, GOSSIP_COUNT_FRAMES_BAD), !cases[i].good);
-        frames_free(&f);
-        if (!cases[i].good)
-            continue;
-        frames_init(&f);
-        f.g->config.stages = 0; /* a federation without them */
-        offer(&f, cases[i].kind, 2, cases[i].size, NULL);
-        assert_int_equal(f.g->record_count, 0);
-        frames_free(&f);
-    }
-}
-
-/* A peer in stage 1 of a consensus of zeros; neighbour 1 gives it a roll of `peers`. */
-static void give_roll(frames_t *f, const uint64_t *peers, size_t count, bool stray)
-{
-    uint8_t bytes[HASH_BYTES + 4 * (4 + HASH_BYTES)] = {0};
-    hash_t part;
-    size_t size = HASH_BYTES + count * (4 + HASH_BYTES), packed = 0;
-    frames_init(f);
-    f->g->out = &f->out;
-    stage_begin(f->g);
-    gossip_actions_clear(&f->out);
-    bytes[0] = stray;
-    for (size_t i = 0; i < count; i++)
-        wire_put(bytes + HASH_BYTES + i * (4 + HASH_BYTES), 4, peers[i]);
-    hash_t digest = object_digest(&part, bytes, size);
-    offer(f, WIRE_ROLL_1, 1, size, &digest);
-    wire_chunk_t chunk = frames_chunk(f);
-    chunk.object = (wire_object_t){
-        .type = WIRE_RECORD, .kind = WIRE_ROLL_1, .origin = 1, .incarnation = 1, .number = 1};
-    chunk.size = size;
-    chunk.payload = (wire_view_t){bytes, size};
-    memcpy(chunk.digest, digest.bytes, HASH_BYTES);
-    memcpy(chunk.part, part.bytes, HASH_BYTES);
-    uint8_t *frame = wire_pack_chunk(&packed, &chunk);
-    hand(f, GOSSIP_REPAIR_ANSWER, frame, packed);
-}
-
-static void rolls_that_cannot_be_are_refused(void **state)
-{
-    (void)state;
-    static const uint64_t rolls[][3] = {{0, 1, 2}, {0, 0, 1}, {1, 0, 2}, {0, 1, 3}, {0, 1, 4096}};
-    for (size_t i = 0; i < 6; i++) {
-        frames_t f;
-        bool good = i == 0;
-        give_roll(&f, rolls[i % 5], 3, i == 5);
-        const record_t *roll = record_find(f.g, WIRE_ROLL_1, 1);
-        assert_non_null(roll);
-        assert_true(roll->assembly.whole);
-        assert_int_equal(roll->assembly.refused, !good);
-        assert_int_equal(gossip_counter(f.g, GOSSIP_COUNT_FRAMES_BAD), !good);
-        frames_free(&f);
-    }
-}
-
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(all_are_handed_all_records_in_every_graph),
     cmocka_unit_test(loss_and_delay_change_no_bit),
@@ -397,8 +288,6 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_roll_that_nobody_can_meet_is_given_up),
     cmocka_unit_test(halves_that_meet_again_end_with_the_same_records),
     cmocka_unit_test(drawn_faults_end_in_the_same_records),
-    cmocka_unit_test(records_and_rolls_of_wrong_sizes_are_not_pulled),
-    cmocka_unit_test(rolls_that_cannot_be_are_refused),
 };
 
 int main(int argc, char **argv)
