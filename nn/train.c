@@ -151,8 +151,6 @@ void nn_trainer_differentiate(nn_trainer_t *t, const nn_state_t *state, double *
 void nn_trainer_update(nn_trainer_t *t, nn_state_t *state)
 {
     CHECK(state->net->float_count == t->net->float_count);
-    if (t->run)
-        update_statistics(t->run, state);
     optimize(t, state);
 }
 
@@ -160,6 +158,8 @@ void nn_trainer_step(nn_trainer_t *t, nn_state_t *state, double *loss, size_t *c
                      const float *x, const int32_t *labels, size_t n, rng_t *dropout)
 {
     nn_trainer_differentiate(t, state, loss, correct, x, labels, n, dropout);
+    if (t->run)
+        update_statistics(t->run, state);
     nn_trainer_update(t, state);
 }
 

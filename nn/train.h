@@ -42,15 +42,15 @@ void nn_trainer_destroy(nn_trainer_t **trainer);
  */
 void nn_trainer_step(nn_trainer_t *trainer, nn_state_t *state, double *loss, size_t *correct,
                      const float *x, const int32_t *labels, size_t n, rng_t *dropout);
-/* The same in two, for who computes with other weights than those that learn (quant/qat.h): forward
- * and backward with `state`, then the optimizer's step of those gradients on a state of the same
- * layout. */
+/* The same in two but for the running statistics and counters, which stay as they are, for who
+ * computes with other weights than those that learn (quant/qat.h): forward and backward with
+ * `state`, then the optimizer's step of nn_trainer_gradients on a state of the same layout. */
 void nn_trainer_differentiate(nn_trainer_t *trainer, const nn_state_t *state, double *loss,
                               size_t *correct, const float *x, const int32_t *labels, size_t n,
                               rng_t *dropout);
 void nn_trainer_update(nn_trainer_t *trainer, nn_state_t *state);
 /* Gradients of the last step, laid out like the float buffer (statistics' places are zero); may be
- * changed between the two halves of a step. */
+ * written between the two halves of a step, or instead of the first. */
 float *nn_trainer_gradients(const nn_trainer_t *trainer);
 /* Values (n,H,W,C) that `tensor` had in the last step, NULL where the plan gave it no memory of its
  * own (the input, inside a fused step) or the head alone is trained. */

@@ -70,6 +70,7 @@ typedef struct {
         size_t batch;
         size_t local_epochs; /* passes a round */
         size_t epoch_rounds; /* rounds a pass; one of the two is 1 */
+        uint32_t quantization_aware_rounds; /* the last of the run; 0: none */
         bool optimizer_reset; /* optimizer_state: reset | keep */
         int threads;
         data_augment_t augment; /* train.flip, train.crop_pad */

@@ -331,6 +331,17 @@ static err_t check_training(config_draft_t *draft)
                  "%zu rounds a pass and %zu passes a round (train.local_epochs): one of them must "
                  "be 1",
                  c->train.epoch_rounds, c->train.local_epochs);
+    if (c->train.quantization_aware_rounds > c->rounds)
+        FAIL_KEY("train.quantization_aware_rounds", "%u: the run has %u rounds",
+                 c->train.quantization_aware_rounds, c->rounds);
+    if (c->train.quantization_aware_rounds == c->rounds && c->rounds > 0 && !c->init)
+        FAIL_KEY("train.quantization_aware_rounds",
+                 "%u are all rounds of the run, and a model drawn at random has to learn in others "
+                 "first: lower it, or set model.init",
+                 c->train.quantization_aware_rounds);
+    if (c->train.quantization_aware_rounds && c->freeze == NODE_FREEZE_FEATURES)
+        FAIL_KEY("train.quantization_aware_rounds",
+                 "what is rounded has to learn, and model.freeze: features keeps it as it is");
     if (s->kind == NN_SCHEDULE_STEP && !s->milestone_count && !s->every_epochs)
         FAIL_KEY("train.schedule",
                  "step needs train.milestones or train.every_epochs to know when");

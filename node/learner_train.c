@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "gossip/mix.h"
+#include "node/aware.h"
 
 void node_learner_show(node_learner_t *l, const char *phase)
 {
@@ -39,8 +40,10 @@ typedef struct {
 
 /* Part `part` of the train.epoch_rounds of a pass over the training part, whose order is the
  * epoch's. */
-static err_t train_part(node_learner_t *l, uint64_t epoch, size_t part, tally_t *tally)
+static err_t train_part(node_learner_t *l, uint64_t epoch, size_t part, node_aware_t *aware,
+                        tally_t *tally)
 {
+    err_t err = ERR_OK;
     const node_config_t *config = l->config;
     const data_set_t *set = &l->data.train;
     const size_t parts = config->train.epoch_rounds, steps = node_learner_epoch_steps(l);
@@ -54,11 +57,19 @@ static err_t train_part(node_learner_t *l, uint64_t epoch, size_t part, tally_t 
         double loss;
         size_t correct;
         if (*l->interrupted)
-            return err_set(ERR_REFUSED, "interrupted");
+            FAIL(ERR_REFUSED, "interrupted");
         data_batch(l->batch, l->labels, set, l->order + at, n, &config->data.normalisation,
                    &config->train.augment, &augment);
         set_rate(l, epoch, step, steps);
-        nn_trainer_step(l->trainer, &l->state, &loss, &correct, l->batch, l->labels, n, &dropout);
+        if (aware)
+            err = node_aware_step(aware, l->trainer, &l->state, &loss, &correct, l->batch,
+                                  l->labels, n);
+        else
+            nn_trainer_step(l->trainer, &l->state, &loss, &correct, l->batch, l->labels, n,
+                            &dropout);
+        if (err)
+            TRY(err_prefix(ERR_REFUSED, "training diverged; set train.lr lower than %g",
+                           (double)config->train.optimizer.lr));
         tally->loss_sum += loss * (double)n;
         tally->correct += correct;
         tally->seen += n;
@@ -68,7 +79,8 @@ static err_t train_part(node_learner_t *l, uint64_t epoch, size_t part, tally_t 
         l->progress.done = (double)tally->done / (double)tally->steps;
         node_learner_show(l, "training");
     }
-    return ERR_OK;
+out:
+    return err;
 }
 
 err_t node_learner_evaluate(node_learner_t *l, const data_set_t *set, double *accuracy,
@@ -95,12 +107,19 @@ err_t node_learner_train_round(node_learner_t *l, uint32_t round)
     const size_t parts = config->train.epoch_rounds, steps = node_learner_epoch_steps(l);
     const uint64_t before = round - 1; /* rounds */
     double started_s = clock_monotonic_s();
+    node_aware_t aware = {0};
     tally_t tally = {.steps = steps * config->train.local_epochs / parts};
     if (config->train.optimizer_reset)
         nn_trainer_reset(l->trainer);
     l->progress.round = round;
+    if (node_aware_round(config, round)) {
+        node_learner_show(l, "calibrating");
+        TRY(node_aware_begin(&aware, &l->state, &l->data.train, config, l->peer, tally.steps,
+                             l->interrupted));
+    }
     for (size_t e = 0; e < config->train.local_epochs; e++)
-        TRY(train_part(l, before / parts * config->train.local_epochs + e, before % parts, &tally));
+        TRY(train_part(l, before / parts * config->train.local_epochs + e, before % parts,
+                       aware.qat ? &aware : NULL, &tally));
     l->row = node_metrics_row(round);
     l->row.train_s = clock_monotonic_s() - started_s;
     l->row.train_loss = tally.loss_sum / (double)tally.seen;
@@ -115,6 +134,7 @@ err_t node_learner_train_round(node_learner_t *l, uint32_t round)
     if (isfinite(l->row.local_test_accuracy))
         l->progress.test_accuracy = l->row.local_test_accuracy;
 out:
+    node_aware_free(&aware);
     return err;
 }
 

@@ -218,3 +218,65 @@ err_t quant_check_statistics(const nn_state_t *state)
 out:
     return err;
 }
+
+/* The part of an entry in a buffer laid out as the values, NULL for NN_NONE. */
+static float *part_of(float *buffer, const nn_net_t *net, int entry)
+{
+    return entry == NN_NONE ? NULL : buffer + net->entries[entry].offset;
+}
+
+/* dw (O, count/O), db (O, or NULL) and the BatchNorm's own out of dw2 and db2 of the folded layer.
+ */
+static void unfold_layer(float *gradient, const nn_state_t *state, const nn_op_t *op,
+                         const nn_op_t *norm, const float *dw2, const float *db2)
+{
+    const nn_net_t *net = state->net;
+    const float *w = values_of(state, op->weight), *b = values_of(state, op->bias);
+    const float *gamma = values_of(state, norm->weight), *var = values_of(state, norm->running_var);
+    const float *mean = values_of(state, norm->running_mean);
+    float *dw = part_of(gradient, net, op->weight), *db = part_of(gradient, net, op->bias);
+    float *dgamma = part_of(gradient, net, norm->weight);
+    float *dbeta = part_of(gradient, net, norm->bias);
+    const size_t outputs = net->entries[norm->weight].count;
+    const size_t inputs = net->entries[op->weight].count / outputs;
+    for (size_t o = 0; o < outputs; o++) {
+        const double invstd = 1.0 / sqrt((double)var[o] + (double)norm->epsilon);
+        const double g = (double)gamma[o] * invstd;
+        double sum = (double)db2[o] * ((b ? (double)b[o] : 0.0) - (double)mean[o]);
+        for (size_t i = o * inputs; i < (o + 1) * inputs; i++) {
+            sum += (double)dw2[i] * (double)w[i];
+            dw[i] = (float)((double)dw2[i] * g);
+        }
+        if (db)
+            db[o] = (float)((double)db2[o] * g);
+        dgamma[o] = (float)(sum * invstd);
+        dbeta[o] = db2[o];
+    }
+}
+
+void quant_fold_gradient(float *gradient, const nn_state_t *state, const float *folded_gradient,
+                         const nn_net_t *folded)
+{
+    const nn_net_t *from = state->net;
+    memset(gradient, 0, from->float_count * sizeof *gradient);
+    for (size_t i = 0, k = 0; i < from->op_count; i++) {
+        const nn_op_t *op = &from->ops[i];
+        if (op->kind == NN_OP_BATCH_NORM)
+            continue;
+        const nn_op_t *op2 = &folded->ops[k++], *norm = norm_behind(from, op);
+        if (op->weight == NN_NONE)
+            continue;
+        const float *dw2 = folded_gradient + folded->entries[op2->weight].offset;
+        const float *db2 =
+            op2->bias == NN_NONE ? NULL : folded_gradient + folded->entries[op2->bias].offset;
+        if (norm) {
+            unfold_layer(gradient, state, op, norm, dw2, db2);
+            continue;
+        }
+        memcpy(part_of(gradient, from, op->weight), dw2,
+               from->entries[op->weight].count * sizeof *dw2);
+        if (db2)
+            memcpy(part_of(gradient, from, op->bias), db2,
+                   from->entries[op->bias].count * sizeof *db2);
+    }
+}

@@ -29,6 +29,7 @@ float *quant_qat_gradients(quant_qat_t *qat);
 /* Every range moves by `share` (0 .. 1) of the way to the smallest and largest value of the last
  * batch: a moving average (Jacob et al. 2018, section 3.1) that begins at calibration's. */
 void quant_qat_observe(quant_qat_t *qat, double share);
+#define QUANT_QAT_SHARE 0.01 /* what training loops give; PyTorch's averaging_constant */
 /* The trainer inside, for its optimizer. */
 nn_trainer_t *quant_qat_trainer(quant_qat_t *qat);
 /* The integer model of `folded` with the ranges as they are now: no calibration, no bias

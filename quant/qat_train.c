@@ -10,8 +10,6 @@
 #include "quant/fold.h"
 #include "quant/qat.h"
 
-static const double average_share = 0.01; /* of a batch in the ranges' moving averages */
-
 quant_qat_options_t quant_qat_defaults(void)
 {
     return (quant_qat_options_t){
@@ -139,7 +137,7 @@ static err_t train_epoch(training_t *t, size_t epoch)
                  "set a rate lower than %g",
                  epoch + 1, s + 1, isnan(loss) ? "NaN" : "infinite", o->lr);
         if (done < o->observe)
-            quant_qat_observe(t->qat, average_share);
+            quant_qat_observe(t->qat, QUANT_QAT_SHARE);
         sum += loss * (double)n;
         right += correct;
     }
