@@ -4,10 +4,10 @@
  *   calibrate MODEL FILE  the same in int8, calibrated on noise
  *   integer ARCH MODEL    an integer one of random weights and scales; SEED even: scales are powers
  *                         of 2, so that many values to round are ties
- *   run MODEL COUNT FILE  COUNT pictures of noise and what MODEL makes of them, as safetensors:
- *                         "x", "logits"; of an integer model these are the reference's, with every
- *                         uint8 tensor (n,H,W,C) under its name in ONNX
- *   engine MODEL COUNT FILE  "x" and the integer engine's "logits"; prints its CPU level */
+ *   run MODEL COUNT FILE [SPEC]  COUNT pictures of noise, or of SPEC, and what MODEL makes of them,
+ *                         as safetensors: "x", "logits"; of an integer model these are the
+ *                         reference's, with every uint8 tensor (n,H,W,C) under its name in ONNX
+ *   engine MODEL COUNT FILE [SPEC]  "x" and the integer engine's "logits"; prints its CPU level */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -260,25 +260,53 @@ static void *add_block(sample_t *sample, const char *name, safetensors_dtype_t d
     return block;
 }
 
-static float *add_pictures(sample_t *sample, size_t n, const nn_arch_t *arch)
-{
-    rng_t rng;
-    const nn_shape_t shape = {arch->input, arch->input, 3};
-    float *x = add_block(sample, "x", ST_F32, n, &shape);
-    rng_init(&rng, 1, RNG_STREAM_TEST, 2, 0);
-    for (size_t i = 0; i < n * arch->input * arch->input * 3; i++)
-        x[i] = between(&rng, -1.0f, 1.0f);
-    return x;
-}
-
-static err_t run_float(sample_t *sample, const char *path, size_t n)
+/* COUNT pictures that lie evenly in SPEC, normalised. */
+static err_t load_pictures(float *x, size_t n, const nn_model_meta_t *meta, const char *spec)
 {
     err_t err = ERR_OK;
+    data_source_t *source = NULL;
+    data_set_t set = {0};
+    size_t skipped = 0;
+    uint32_t order[COUNT_MAX], indices[COUNT_MAX];
+    int32_t labels[COUNT_MAX];
+    TRY(data_source_open(&source, spec, NULL, 0));
+    for (size_t i = 0; i < n; i++) {
+        order[i] = (uint32_t)i;
+        indices[i] = (uint32_t)(i * data_source_count(source) / n);
+    }
+    TRY(data_source_load(&set, &skipped, source, indices, n, meta->arch.input, DATA_BAD_STOP));
+    data_batch(x, labels, &set, order, n, &meta->normalisation, NULL, NULL);
+out:
+    data_set_free(&set);
+    data_source_close(&source);
+    return err;
+}
+
+/* "x": out x points to it. `spec` may be NULL: noise. */
+static err_t add_pictures(const float **x, sample_t *sample, size_t n, const nn_model_meta_t *meta,
+                          const char *spec)
+{
+    rng_t rng;
+    const size_t side = meta->arch.input;
+    const nn_shape_t shape = {side, side, 3};
+    float *block = add_block(sample, "x", ST_F32, n, &shape);
+    *x = block;
+    if (spec)
+        return load_pictures(block, n, meta, spec);
+    rng_init(&rng, 1, RNG_STREAM_TEST, 2, 0);
+    for (size_t i = 0; i < n * side * side * 3; i++)
+        block[i] = between(&rng, -1.0f, 1.0f);
+    return ERR_OK;
+}
+
+static err_t run_float(sample_t *sample, const char *path, size_t n, const char *spec)
+{
+    err_t err = ERR_OK;
+    const float *x;
     quant_runner_t *runner = NULL;
     TRY(quant_open(&runner, path, n, 1));
-    const nn_arch_t *arch = &quant_meta(runner)->arch;
-    const float *x = add_pictures(sample, n, arch);
-    const nn_shape_t classes = {1, 1, arch->classes};
+    const nn_shape_t classes = {1, 1, quant_meta(runner)->arch.classes};
+    TRY(add_pictures(&x, sample, n, quant_meta(runner), spec));
     quant_run(runner, add_block(sample, "logits", ST_F32, n, &classes), x, n);
 out:
     quant_close(&runner);
@@ -328,12 +356,14 @@ out:
     return err;
 }
 
-static err_t run_integer(sample_t *sample, const char *path, size_t n, bool engine)
+static err_t run_integer(sample_t *sample, const char *path, size_t n, const char *spec,
+                         bool engine)
 {
     err_t err = ERR_OK;
+    const float *x;
     quant_integer_t model = {0};
     TRY(quant_integer_load(&model, path));
-    const float *x = add_pictures(sample, n, &model.net->arch);
+    TRY(add_pictures(&x, sample, n, &model.meta, spec));
     if (engine)
         TRY(run_engine(sample, &model, x, n));
     else
@@ -355,9 +385,9 @@ static err_t run(char **words, bool engine)
     TRY(safetensors_open(&file, words[0]));
     TRY(nn_model_meta_get(&meta, file));
     if (engine || !strcmp(meta.precision, "int8"))
-        TRY(run_integer(&sample, words[0], (size_t)n, engine));
+        TRY(run_integer(&sample, words[0], (size_t)n, words[3], engine));
     else
-        TRY(run_float(&sample, words[0], (size_t)n));
+        TRY(run_float(&sample, words[0], (size_t)n, words[3]));
     TRY(safetensors_writer_commit(&sample.writer, words[2]));
 out:
     safetensors_writer_abandon(&sample.writer);
@@ -382,7 +412,7 @@ int main(int argc, char **argv)
         err = calibrate(argv + 2);
     else if (argc == 7 && !strcmp(argv[1], "integer"))
         err = integer(argv + 2);
-    else if (argc == 5 && (!strcmp(argv[1], "run") || !strcmp(argv[1], "engine")))
+    else if ((argc == 5 || argc == 6) && (!strcmp(argv[1], "run") || !strcmp(argv[1], "engine")))
         err = run(argv + 2, !strcmp(argv[1], "engine"));
     if (err)
         fprintf(stderr, "%s\n", err_message());

@@ -9,12 +9,16 @@ weights and scales, half of them powers of 2, where many values to round are tie
 
 ONNX Runtime's kernels for uint8 times int8 saturate on x86 CPUs without VNNI (vpmaddubsw): the session
 option session.x64quantprecision=1 makes them exact there, and does nothing elsewhere.
-Exit status 77: skipped."""
+Exit status 77: skipped.
+
+interop_onnx.py INTEROP_ONNX HEARSAY SPEC MODEL... checks these files, of any precision, on ten pictures that
+lie evenly in SPEC."""
 import collections
 import filecmp
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -23,6 +27,7 @@ try:
     import numpy as np
     import onnx
     import onnxruntime
+    from safetensors import safe_open
     from safetensors.numpy import load_file
 except ImportError as problem:
     print(f"SKIPPED: {problem}. To run it: tools/test, or .venv/bin/pip install --no-deps with the packages "
@@ -64,21 +69,26 @@ def pictures(sample):
 
 def check_file(path, arch, precision):
     """The checker, and what a reader finds in the file."""
-    name, strides, side = arch
+    name, strides, side, classes = arch
     model = onnx.load(path)
     onnx.checker.check_model(model, full_check=True)
     assert model.ir_version == 7 and [(o.domain, o.version) for o in model.opset_import] == [("", 13)], model
     graph = model.graph
     shapes = {v.name: [d.dim_param or d.dim_value for d in v.type.tensor_type.shape.dim]
               for v in [*graph.input, *graph.output]}
-    assert shapes == {"input": ["N", 3, side, side], "logits": ["N", 10]}, shapes
+    assert shapes == {"input": ["N", 3, side, side], "logits": ["N", classes]}, shapes
     said = {p.key: p.value for p in model.metadata_props}
     assert said["architecture"] == name and said["precision"] == precision, said
     assert said["strides"] == strides.replace("-", "") and said["input"] == str(side), said
+    assert len(json.loads(said["class_names"])) == classes, said
+    return model
+
+
+def check_metadata(path):
+    said = {p.key: p.value for p in onnx.load(path).metadata_props}
     assert json.loads(said["class_names"]) == [str(i) for i in range(10)], said
     assert said["mean"] == said["std"] == "0.5,0.5,0.5", said
     assert said["federation"] == "interop" and said["round"] == "3", said
-    return model
 
 
 def export(hearsay, model, arch, precision):
@@ -90,10 +100,10 @@ def export(hearsay, model, arch, precision):
     return path, check_file(path, arch, precision)
 
 
-def check_float(program, hearsay, model, arch, precision):
+def check_float(program, hearsay, model, arch, precision, *spec):
     path, _ = export(hearsay, model, arch, precision)
     sample = model + ".sample"
-    run(program, "run", model, PICTURES, sample)
+    run(program, "run", model, PICTURES, sample, *spec)
     ours = load_file(sample)
     optimized = model + ".optimized"
     runner = session(path, save=optimized)
@@ -102,7 +112,7 @@ def check_float(program, hearsay, model, arch, precision):
     ops = collections.Counter(node.op_type for node in onnx.load(optimized).graph.node)
     assert "Cast" not in ops and "DequantizeLinear" not in ops, ops
     one = runner.run(None, {"input": pictures(ours)[:1]})[0]
-    assert one.shape == (1, 10), one.shape
+    assert one.shape == (1, arch[3]), one.shape
     print(f"{' '.join(map(str, arch))} {precision}: logits up to {np.abs(theirs).max():.3g}, largest difference "
           f"{off:.3g}, {os.path.getsize(path)} bytes")
     if not off < 1e-4:
@@ -155,15 +165,15 @@ def compare_layers(optimized, ours, x):
     return len(names)
 
 
-def check_integer(program, hearsay, model, arch, what):
+def check_integer(program, hearsay, model, arch, what, *spec):
     path, made = export(hearsay, model, arch, "int8")
     assert not {"Relu", "Clip"} & {node.op_type for node in made.graph.node}
     sample = model + ".sample"
-    run(program, "run", model, PICTURES, sample)
+    run(program, "run", model, PICTURES, sample, *spec)
     ours = load_file(sample)
     all_logits = {"reference": ours["logits"]}
     for level in LEVELS:
-        used = run(program, "engine", model, PICTURES, sample, HEARSAY_CPU=level).strip()
+        used = run(program, "engine", model, PICTURES, sample, *spec, HEARSAY_CPU=level).strip()
         all_logits[used] = load_file(sample)["logits"]
     x, layers, off = pictures(ours), 0, 0.0
     for level in (Levels.ORT_ENABLE_EXTENDED, Levels.ORT_ENABLE_ALL):  # NCHW and NHWC kernels
@@ -187,20 +197,38 @@ def check_integer(program, hearsay, model, arch, what):
           f"by {as_floats:.2g} of their norm where not optimized; {dict(ops)}")
 
 
+def check_given(program, hearsay, spec, models):
+    with tempfile.TemporaryDirectory() as folder:
+        for number, model in enumerate(models):
+            with safe_open(model, "np") as file:
+                said = file.metadata()
+            arch = (said["architecture"], said["strides"] or "-", int(said["input"]), int(said["classes"]))
+            here = shutil.copy(model, os.path.join(folder, str(number)))
+            if said["precision"] == "int8":
+                check_integer(program, hearsay, here, arch, model, spec)
+            else:
+                check_float(program, hearsay, here, arch, said["precision"], spec)
+
+
 def main():
-    program, hearsay = sys.argv[1:]
+    program, hearsay, *given = sys.argv[1:]
+    if given:
+        check_given(program, hearsay, given[0], given[1:])
+        return
     print(f"ONNX {onnx.__version__}, ONNX Runtime {onnxruntime.__version__}")
     with tempfile.TemporaryDirectory() as folder:
         for arch in NETS:
             stem = os.path.join(folder, "-".join(map(str, arch)))
             run(program, "draw", *arch, 1, stem)
+            arch = (*arch, 10)
             run(program, "half", stem, stem + ".half")
             run(program, "calibrate", stem, stem + ".calibrated")
             check_float(program, hearsay, stem, arch, "fp32")
+            check_metadata(stem + ".onnx")
             check_float(program, hearsay, stem + ".half", arch, "fp16")
             check_integer(program, hearsay, stem + ".calibrated", arch, "calibrated")
             for seed in (1, 2):
-                run(program, "integer", *arch, seed, stem + ".integer")
+                run(program, "integer", *arch[:3], seed, stem + ".integer")
                 check_integer(program, hearsay, stem + ".integer", arch,
                               "random" if seed % 2 else "powers of 2")
 
