@@ -217,7 +217,7 @@ static err_t load_pictures(data_set_t *set, data_set_t *calibration, char **name
         *name = xstrdup(args->calibrate_on);
     } else {
         TRY(node_load_apart(set, calibration, args->data, meta, path, plan->samples, plan->seed));
-        *name = xasprintf("of a tenth of %s, left out of the test", args->data);
+        *name = xasprintf("a tenth of %s, left out of the test", args->data);
     }
 out:
     return err;

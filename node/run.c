@@ -300,8 +300,9 @@ err_t node_run_quantize(const char *run, node_setup_t *setup, FILE *out)
     made = node_run_path(run, "quantized", "model-int8.safetensors");
     bool by_peers = config->quantize.calibrate == NODE_CALIBRATE_PEERS && file_exists(made);
     if (by_peers)
-        calibration_name = xasprintf("what all peers train on, at most %zu pictures of each, by itself",
-                                     config->quantize.samples);
+        calibration_name =
+            xasprintf("by all peers together, each on at most %zu of its training pictures",
+                      config->quantize.samples);
     else if (wants_int8(config))
         TRY(node_setup_load_calibration(&calibration, &calibration_name, setup));
     quant_compare_options_t options = {

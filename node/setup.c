@@ -288,8 +288,8 @@ err_t node_setup_load_calibration(data_set_t *set, char **what, const node_setup
         draw_calibration(&drawn, &setup->split.train[peer], peer, config);
     TRY(data_source_load(set, &skipped, own ? own : setup->source, drawn.indices, drawn.count,
                          config->model.input, config->data.on_bad_image));
-    *what = own ? xasprintf("of what %s trains on", config->peers[0].name)
-                : xstrdup("of what all peers train on");
+    *what = own ? xasprintf("what %s trains on", config->peers[0].name)
+                : xstrdup("what all peers train on");
 out:
     data_source_close(&own);
     data_index_free(&train);

@@ -8,9 +8,9 @@
 
 static void put_calibration(const quant_comparison_t *c, FILE *out)
 {
-    fprintf(out, "int8: calibrated on ");
+    fprintf(out, "int8: calibrated ");
     if (c->calibration_samples)
-        fprintf(out, "%zu picture%s ", c->calibration_samples,
+        fprintf(out, "on %zu picture%s of ", c->calibration_samples,
                 c->calibration_samples == 1 ? "" : "s");
     fprintf(out, "%s,\n      ranges cut by %s, biases %scorrected", c->calibration,
             quant_clipping_name(c->convert.clipping), c->convert.bias_correction ? "" : "not ");

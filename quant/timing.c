@@ -13,7 +13,7 @@
 #include "base/clock.h"
 #include "quant/quant.h"
 
-enum { TURNS = 3, WARM_UP = 2, RUNS_LEAST = 3, RUNS_MOST = 20000, MESSAGE_BYTES = 512 };
+enum { TURNS = 5, WARM_UP = 1, RUNS_LEAST = 2, RUNS_MOST = 20000, MESSAGE_BYTES = 512 };
 
 /* What a turn's process says through its pipe; `runs` doubles follow. */
 typedef struct {

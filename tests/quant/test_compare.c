@@ -63,7 +63,7 @@ static const char *compare(quant_comparison_t *comparison, double bytes_run)
                                              .set = &set,
                                              .data_name = "noise",
                                              .calibration = &calibration,
-                                             .calibration_name = "of other noise",
+                                             .calibration_name = "other noise",
                                              .convert = quant_convert_defaults(),
                                              .per_tensor = true,
                                              .threads = 1,
@@ -194,7 +194,7 @@ static void comparison_file_holds_what_was_measured(void **unused)
     const json_t *calibration = json_object_get(root, "calibration");
     assert_int_equal(c.count, RESULTS); /* fp16 asked for twice is done once */
     assert_int_equal(json_array_size(results), RESULTS);
-    assert_string_equal(string(calibration, "data"), "of other noise");
+    assert_string_equal(string(calibration, "data"), "other noise");
     assert_string_equal(string(calibration, "clipping"), "mse");
     assert_true(real(calibration, "samples") == CALIBRATION);
     assert_true(real(calibration, "weight_bits") == 8);
@@ -289,7 +289,7 @@ static quant_result_t result_of(quant_precision_t precision, const char *name, d
 static void table_has_a_line_for_each_measure(void **unused)
 {
     (void)unused;
-    char model[] = "m.safetensors", data[] = "noise", calibration[] = "of noise";
+    char model[] = "m.safetensors", data[] = "noise", calibration[] = "noise";
     quant_signal_t layers[] = {{"conv1", 31.44}};
     quant_result_t results[] = {result_of(QUANT_FP32, "fp32", 0.912),
                                 result_of(QUANT_INT8, "int8", 0.9075)};
