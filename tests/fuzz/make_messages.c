@@ -30,6 +30,19 @@ int main(int argc, char **argv)
     size_t size = 0;
     wire_announce_t said = frames_announce(&f);
     save(argv[1], "announce", 0x28 | GOSSIP_CONTROL, wire_pack_announce(&size, &said), size);
+    static const wire_kind_t kinds[] = {WIRE_STAGE_1, WIRE_STAGE_2, WIRE_ROLL_1, WIRE_ROLL_2};
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        char name[16];
+        wire_offer_t offer = {.object = {.type = WIRE_RECORD,
+                                         .kind = kinds[i],
+                                         .origin = 2,
+                                         .incarnation = 9,
+                                         .number = 1},
+                              .size = HASH_BYTES};
+        wire_put_offer(f.offer, &offer);
+        snprintf(name, sizeof name, "offer-%zu", i);
+        save(argv[1], name, 0x28 | GOSSIP_CONTROL, wire_pack_announce(&size, &said), size);
+    }
     wire_chunk_t chunk = frames_chunk(&f);
     save(argv[1], "chunk", 0x28 | GOSSIP_DATA, wire_pack_chunk(&size, &chunk), size);
     save(argv[1], "answer", 0x28 | GOSSIP_REPAIR_ANSWER, wire_pack_chunk(&size, &chunk), size);

@@ -74,6 +74,11 @@ static void each_key_changes_its_section(void **unused)
     assert_changes("model.freeze=features", "freeze");
     assert_changes("gossip.weights=equal", "mixing");
     assert_changes("gossip.topology=ring", "topology");
+    assert_changes("quantize.calibrate=local", "calibration");
+    assert_changes("quantize.precisions=[fp16]", "calibration");
+    assert_changes("quantize.clipping=minmax", "calibration");
+    assert_changes("quantize.bias_correction=false", "calibration");
+    assert_changes("quantize.samples=20", "");
 }
 
 static const struct CMUnitTest tests[] = {
