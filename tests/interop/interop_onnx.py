@@ -34,6 +34,10 @@ except ImportError as problem:
           "that it names")
     sys.exit(77)
 
+if tuple(int(part) for part in onnxruntime.__version__.split(".")[:2]) < (1, 30):
+    print(f"SKIPPED: ONNX Runtime {onnxruntime.__version__}: 1.30 and later is known to be right")
+    sys.exit(77)
+
 NETS = [("cnn", "-", 64), ("mobilenet_v2", "small", 32), ("mobilenet_v2", "imagenet", 64)]
 LEVELS = ["c", "avx2", "avx512", "vnni", "amx"]
 PICTURES = 10
