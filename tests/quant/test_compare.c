@@ -316,8 +316,9 @@ static void table_has_a_line_for_each_measure(void **unused)
         "\nagrees with fp32                   -         99.50 %\n",
         "\nmacro ROC AUC                      -               -\n",
         "\nlatency p50                   750 us          250 us\n",
-        "\n  faster                       1.00x           3.00x\nthroughput, batch 32          "
-        "1465/s          2930/s\n  faster                       1.00x           2.00x\n",
+        "\n  faster                       1.00x           3.00x\nthroughput, batch 32 ",
+        "\nthroughput, batch 32          1465/s          2930/s\n  faster ",
+        "           2.00x\nmemory, batch 1",
         "\n  cost                       $910.00         $910.00\n",
         "\nint8: int8 weights and activations, int32 sums\n",
         "\nint8: calibrated on 64 pictures of noise,\n      ranges cut by mse, biases corrected\n",
