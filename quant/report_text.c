@@ -35,8 +35,8 @@ static void put_layers(const quant_result_t *r, FILE *out)
     if (!s->count)
         return;
     quant_put_db(cell, s->layers[s->worst].db);
-    fprintf(out, "%s: the layer farthest from float32 is %s, %s of signal to noise\n", r->name,
-            s->layers[s->worst].layer, cell);
+    fprintf(out, "%s: signal to noise is lowest, %s, at %s\n", r->name, cell,
+            s->layers[s->worst].layer);
 }
 
 static void put_timing(const quant_comparison_t *c, FILE *out)

@@ -322,7 +322,7 @@ static void table_has_a_line_for_each_measure(void **unused)
         "\n  cost                       $910.00         $910.00\n",
         "\nint8: int8 weights and activations, int32 sums\n",
         "\nint8: calibrated on 64 pictures of noise,\n      ranges cut by mse, biases corrected\n",
-        "\nint8: the layer farthest from float32 is conv1, 31.4 dB of signal to noise\n",
+        "\nint8: signal to noise is lowest, 31.4 dB, at conv1\n",
         "standard error is 1.42 points",
         "projected"};
     char *text = printed(&c);
