@@ -57,7 +57,7 @@ static void pack_product(quant_step_t *step, const quant_kernels_t *k, room_t *r
     const size_t cols = up(p->cols, k->lanes), inputs = p->outer * p->inner;
     const size_t pixels =
         dense ? step->layout.height * step->layout.width : step->op->kernel * step->op->kernel;
-    void *weights = take(room, quant_product_bytes(k, p->cols, p->outer, p->inner));
+    int8_t *weights = take(room, quant_product_bytes(k, p->cols, p->outer, p->inner));
     int32_t *bias = take(room, cols * sizeof *bias);
     float *multipliers = take(room, cols * sizeof *multipliers);
     if (!room->memory)

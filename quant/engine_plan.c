@@ -8,7 +8,7 @@
 
 /* Bytes of a picture's input that a product prepares at once, and of tensors inside a stage: they
  * share L2 with weights. */
-enum { PREPARED_BYTES = 48 << 10, STAGE_BYTES = 192 << 10 };
+enum { PREPARED_BYTES = 64 << 10, STAGE_BYTES = 192 << 10 };
 
 typedef struct {
     quant_plan_t *plan;
@@ -279,18 +279,23 @@ static void place_tensors(quant_plan_t *plan, size_t pictures)
     nn_free(spans);
 }
 
-/* Scratch memory of one step. */
-static size_t scratch_of(const quant_plan_t *plan, const quant_step_t *step)
+/* Scratch memory of one step: what is prepared of its input, and behind that what kernels need. */
+static size_t scratch_of(const quant_plan_t *plan, quant_step_t *step)
 {
-    const size_t element = plan->kernels->widen ? sizeof(int16_t) : 1;
-    const size_t C = step->in_shape.channels;
+    const quant_kernels_t *k = plan->kernels;
+    const quant_product_t *p = &step->product;
+    const size_t pixel = step->in_shape.channels * (k->widen ? sizeof(int16_t) : 1);
     if (step->kind == QUANT_STEP_DEPTHWISE)
-        return quant_depthwise_scratch(plan->kernels, step->in_shape.width) * sizeof(int16_t);
-    if (step->block == 0)
+        return quant_depthwise_scratch(k, step->in_shape.width) * sizeof(int16_t);
+    if (step->kind != QUANT_STEP_PRODUCT && step->kind != QUANT_STEP_LOGITS)
         return 0;
     if (step->pointwise)
-        return step->block * C * element;
-    return ((step->block - 1) * step->op->stride + step->op->kernel) * step->padded * C * element;
+        step->prepared = step->block * pixel;
+    else if (step->block > 0)
+        step->prepared =
+            ((step->block - 1) * step->op->stride + step->op->kernel) * step->padded * pixel;
+    step->prepared = up(step->prepared + QUANT_SLACK, 64);
+    return step->prepared + quant_product_scratch(k, p->outer, p->inner) * sizeof(int16_t);
 }
 
 err_t quant_plan_init(quant_plan_t *plan, const quant_integer_t *model,

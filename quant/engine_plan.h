@@ -28,8 +28,9 @@ typedef struct {
     bool pointwise;          /* PRODUCT: pixels are independent of each other */
     quant_product_t product; /* PRODUCT, LOGITS */
     size_t padded;           /* PRODUCT, not pointwise: width of the padded input */
-    size_t block; /* PRODUCT: output pixels (pointwise) or lines whose input is prepared at
-                     once; 0: read where it lies */
+    size_t block;    /* PRODUCT: output pixels (pointwise) or lines whose input is prepared at
+                        once; 0: read where it lies */
+    size_t prepared; /* bytes of that, ahead of the product's own scratch memory */
     quant_depthwise_t depthwise;
     quant_add_t add;
     float multiplier; /* MEAN */

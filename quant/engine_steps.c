@@ -21,6 +21,12 @@ static void quantize(const quant_work_t *work, size_t first, size_t end)
                                   step->y_at.scale, step->y_at.zero, (end - first) * line);
 }
 
+/* A product's, behind what is prepared. */
+static int16_t *own_scratch(const quant_work_t *work)
+{
+    return (int16_t *)(void *)(work->scratch + work->step->prepared);
+}
+
 /* Pixels that do not need one another: the pictures' borders don't matter. */
 static void pointwise(const quant_work_t *work, size_t first, size_t end)
 {
@@ -38,9 +44,9 @@ static void pointwise(const quant_work_t *work, size_t first, size_t end)
             a = work->scratch;
         }
         if (step->kind == QUANT_STEP_LOGITS)
-            k->logits(work->logits + at * p->cols, a, p, 0, some);
+            k->logits(work->logits + at * p->cols, a, p, 0, some, own_scratch(work));
         else
-            k->product(work->y + at * p->cols, a, p, 0, some);
+            k->product(work->y + at * p->cols, a, p, 0, some, own_scratch(work));
         at += some;
     }
 }
@@ -89,12 +95,12 @@ static void convolve(const quant_work_t *work, size_t first, size_t end)
         uint8_t *y = work->y + first * Q * p->cols;
         size_t lines = end - first < P - line ? end - first : P - line;
         if (step->block == 0) {
-            k->product(y, x + line * p->a_line, p, 0, lines * Q);
+            k->product(y, x + line * p->a_line, p, 0, lines * Q, own_scratch(work));
         } else {
             lines = lines < step->block ? lines : step->block;
             const size_t from = line * step->op->stride;
             prepare(work, x, from, from + (lines - 1) * step->op->stride + step->op->kernel);
-            k->product(y, work->scratch, p, 0, lines * Q);
+            k->product(y, work->scratch, p, 0, lines * Q, own_scratch(work));
         }
         first += lines;
     }

@@ -30,10 +30,10 @@ static size_t up(size_t value, size_t step)
 
 size_t quant_product_bytes(const quant_kernels_t *k, size_t cols, size_t outer, size_t inner)
 {
-    return up(cols, k->lanes) * outer * up(inner, k->group) / k->group * 4;
+    return up(cols, k->lanes) * outer * up(inner, k->group);
 }
 
-void quant_pack_product(void *packed, const quant_kernels_t *k, const int8_t *w, size_t cols,
+void quant_pack_product(int8_t *packed, const quant_kernels_t *k, const int8_t *w, size_t cols,
                         size_t outer, size_t inner)
 {
     const size_t G = k->group, groups = up(inner, G) / G, vectors = up(cols, k->lanes) / k->lanes;
@@ -48,14 +48,15 @@ void quant_pack_product(void *packed, const quant_kernels_t *k, const int8_t *w,
                 const size_t input = g * G + i;
                 if (o >= cols || input >= inner)
                     continue;
-                const int8_t weight = w[(o * outer + q) * inner + input];
-                if (G == 2)
-                    ((int16_t *)packed)[at] = weight;
-                else
-                    ((int8_t *)packed)[at] = weight;
+                packed[at] = w[(o * outer + q) * inner + input];
             }
         }
     }
+}
+
+size_t quant_product_scratch(const quant_kernels_t *k, size_t outer, size_t inner)
+{
+    return k->widen ? QUANT_BUNDLE * k->lanes * outer * up(inner, k->group) : 0;
 }
 
 size_t quant_depthwise_count(const quant_kernels_t *k, size_t C)

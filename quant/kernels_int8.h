@@ -22,7 +22,7 @@ typedef struct {
     size_t a_pixel, a_line,
         a_outer;               /* from one output to the next; to the next line; from q to q+1 */
     size_t outer, inner, cols; /* cols: outputs of a pixel */
-    const void *weights;       /* packed: quant_pack_product */
+    const int8_t *weights;     /* packed: quant_pack_product */
     const int32_t *bias;       /* (cols rounded up to lanes), - z_x sum w included */
     const float *multiplier;   /* (cols rounded up to lanes) */
     int32_t zero;              /* z_y */
@@ -51,9 +51,12 @@ typedef struct {
     void (*quantize)(uint8_t *q, const float *x, float scale, int32_t zero, size_t count);
     /* to = from; NULL where products take uint8. */
     void (*widen)(int16_t *to, const uint8_t *from, size_t count);
-    /* Output pixels first .. end-1: c (pixels,cols) uint8; or float, acc * multiplier. */
-    void (*product)(uint8_t *c, const void *a, const quant_product_t *p, size_t first, size_t end);
-    void (*logits)(float *c, const void *a, const quant_product_t *p, size_t first, size_t end);
+    /* Output pixels first .. end-1: c (pixels,cols) uint8; or float, acc * multiplier.
+     * scratch: quant_product_scratch. */
+    void (*product)(uint8_t *c, const void *a, const quant_product_t *p, size_t first, size_t end,
+                    int16_t *scratch);
+    void (*logits)(float *c, const void *a, const quant_product_t *p, size_t first, size_t end,
+                   int16_t *scratch);
     /* Output lines first .. end-1 of y (P,Q,C), x (H,W,C). scratch: quant_depthwise_scratch. */
     void (*depthwise)(uint8_t *y, const uint8_t *x, const quant_depthwise_t *p, size_t first,
                       size_t end, int16_t *scratch);
@@ -72,11 +75,14 @@ const quant_kernels_t *quant_kernels_at(cpu_level_t level);
 
 /* Packed weights: columns in bundles of QUANT_BUNDLE vectors, the last as many as are left; of a
  * bundle, for every q and every group of inputs (the last padded with 0), its columns' groups.
- * Bytes, and packing; w (cols,outer,inner) int8. */
+ * int8: what multiplies int16 widens a bundle at a time, which costs less than reading twice as
+ * much. Bytes, and packing; w (cols,outer,inner) int8. */
 enum { QUANT_BUNDLE = 2 };
 size_t quant_product_bytes(const quant_kernels_t *k, size_t cols, size_t outer, size_t inner);
-void quant_pack_product(void *packed, const quant_kernels_t *k, const int8_t *w, size_t cols,
+void quant_pack_product(int8_t *packed, const quant_kernels_t *k, const int8_t *w, size_t cols,
                         size_t outer, size_t inner);
+/* int16 elements of scratch memory. */
+size_t quant_product_scratch(const quant_kernels_t *k, size_t outer, size_t inner);
 
 /* Packed weights of a depthwise convolution, by blocks of 2 * lanes channels, each in two halves as
  * their values lie once two lines are interleaved: within every 8 channels, the first 4 in one

@@ -120,6 +120,16 @@ static void widen(int16_t *to, const uint8_t *from, size_t count)
         to[i] = from[i];
 }
 
+/* count is a multiple of 16. */
+static const uint8_t *bundle_of(int16_t *scratch, const int8_t *w, size_t count)
+{
+    for (size_t i = 0; i < count; i += 16) {
+        const __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)(w + i));
+        _mm256_storeu_si256((__m256i *)(void *)(scratch + i), _mm256_cvtepi8_epi16(bytes));
+    }
+    return (const uint8_t *)scratch;
+}
+
 #include "quant/kernels_int8_body.h"
 
 const quant_kernels_t quant_kernels_avx2 = KERNELS_TABLE("avx2", widen);

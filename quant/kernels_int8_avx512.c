@@ -30,6 +30,16 @@ static void widen(int16_t *to, const uint8_t *from, size_t count)
         to[i] = from[i];
 }
 
+/* count is a multiple of 32. */
+static const uint8_t *bundle_of(int16_t *scratch, const int8_t *w, size_t count)
+{
+    for (size_t i = 0; i < count; i += 32) {
+        const __m256i bytes = _mm256_loadu_si256((const __m256i *)(const void *)(w + i));
+        _mm512_storeu_si512(scratch + i, _mm512_cvtepi8_epi16(bytes));
+    }
+    return (const uint8_t *)scratch;
+}
+
 #include "quant/kernels_int8_body.h"
 
 const quant_kernels_t quant_kernels_avx512 = KERNELS_TABLE("avx512", widen);

@@ -3,6 +3,7 @@
  *   LANES, GROUP         GROUP 2: elem_t is int16_t; 4: uint8_t
  *   TILE_ROWS(NV), ROWS_MAX   rows whose sums of NV vectors fit the registers
  *   v_load(p), v_group(p)     LANES int32; the 4 bytes at p in every lane
+ *   bundle_of(scratch, w, count)  where `count` weights are as elem_t wants them
  *   v_dot(sum, a, w)     sum + the products of a's group with w's, in every lane
  *   v_dot16(sum, a, w)   the same of pairs of int16
  *   v_set(s), v_add(v, v2)
@@ -198,31 +199,33 @@ COLUMNS(logits_1, 1, true)
 COLUMNS(logits_2, 2, true)
 
 INLINE void all_columns(void *c, const void *a, const quant_product_t *p, size_t first, size_t end,
-                        const bool LOGITS)
+                        int16_t *scratch, const bool LOGITS)
 {
-    const uint8_t *w = p->weights;
-    const size_t groups = p->outer * ((p->inner + GROUP - 1) / GROUP);
+    const int8_t *w = p->weights;
+    const size_t inputs = p->outer * ((p->inner + GROUP - 1) / GROUP * GROUP);
     for (size_t o = 0; o < p->cols && first < end;) {
         const size_t left = p->cols - o, nv = left > LANES ? 2 : 1;
         const size_t count = left < nv * LANES ? left : nv * LANES;
+        const uint8_t *bundle = bundle_of(scratch, w, inputs * nv * LANES);
         if (LOGITS)
-            (nv == 2 ? logits_2 : logits_1)(c, a, w, p, o, count, first, end);
+            (nv == 2 ? logits_2 : logits_1)(c, a, bundle, p, o, count, first, end);
         else
-            (nv == 2 ? columns_2 : columns_1)(c, a, w, p, o, count, first, end);
-        w += groups * nv * LANES * 4;
+            (nv == 2 ? columns_2 : columns_1)(c, a, bundle, p, o, count, first, end);
+        w += inputs * nv * LANES;
         o += count;
     }
 }
 
 static void K(product)(uint8_t *c, const void *a, const quant_product_t *p, size_t first,
-                       size_t end)
+                       size_t end, int16_t *scratch)
 {
-    all_columns(c, a, p, first, end, false);
+    all_columns(c, a, p, first, end, scratch, false);
 }
 
-static void K(logits)(float *c, const void *a, const quant_product_t *p, size_t first, size_t end)
+static void K(logits)(float *c, const void *a, const quant_product_t *p, size_t first, size_t end,
+                      int16_t *scratch)
 {
-    all_columns(c, a, p, first, end, true);
+    all_columns(c, a, p, first, end, scratch, true);
 }
 
 /* Depthwise: two lines of the input at a time are interleaved into pairs of int16 in `scratch`, a

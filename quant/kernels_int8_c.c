@@ -26,7 +26,7 @@ static int32_t sum_of(const uint8_t *a, const quant_product_t *p, size_t r, size
     const size_t groups = (p->inner + GROUP - 1) / GROUP, vectors = (p->cols + LANES - 1) / LANES;
     const size_t v = o / LANES / QUANT_BUNDLE * QUANT_BUNDLE; /* where o's bundle begins */
     const size_t nv = vectors - v < QUANT_BUNDLE ? vectors - v : QUANT_BUNDLE;
-    const int8_t *w = (const int8_t *)p->weights + v * p->outer * groups * LANES * GROUP;
+    const int8_t *w = p->weights + v * p->outer * groups * LANES * GROUP;
     uint32_t sum = (uint32_t)p->bias[o]; /* unsigned: it may wrap on the way */
     a += r / p->line * p->a_line + r % p->line * p->a_pixel;
     w += (o - v * LANES) * GROUP;
@@ -37,15 +37,19 @@ static int32_t sum_of(const uint8_t *a, const quant_product_t *p, size_t r, size
     return (int32_t)sum;
 }
 
-static void product_c(uint8_t *c, const void *a, const quant_product_t *p, size_t first, size_t end)
+static void product_c(uint8_t *c, const void *a, const quant_product_t *p, size_t first, size_t end,
+                      int16_t *scratch)
 {
+    (void)scratch;
     for (size_t r = first; r < end; r++)
         for (size_t o = 0; o < p->cols; o++)
             c[r * p->cols + o] = to_uint8((float)sum_of(a, p, r, o) * p->multiplier[o], p->zero);
 }
 
-static void logits_c(float *c, const void *a, const quant_product_t *p, size_t first, size_t end)
+static void logits_c(float *c, const void *a, const quant_product_t *p, size_t first, size_t end,
+                     int16_t *scratch)
 {
+    (void)scratch;
     for (size_t r = first; r < end; r++)
         for (size_t o = 0; o < p->cols; o++)
             c[r * p->cols + o] = (float)sum_of(a, p, r, o) * p->multiplier[o];

@@ -78,7 +78,7 @@ static void run_product(uint8_t *c, float *logits, const quant_kernels_t *k, con
                         const float *multiplier, int32_t zero)
 {
     const size_t inner = s->kernel * s->C, pixels = s->lines * s->line;
-    void *weights = room(quant_product_bytes(k, s->cols, s->kernel, inner));
+    int8_t *weights = room(quant_product_bytes(k, s->cols, s->kernel, inner));
     int16_t *wide = room(x_count * sizeof *wide);
     quant_pack_product(weights, k, w, s->cols, s->kernel, inner);
     if (k->widen)
@@ -96,9 +96,11 @@ static void run_product(uint8_t *c, float *logits, const quant_kernels_t *k, con
                                .zero = zero};
     const void *a = k->widen ? (const void *)wide : x;
     const size_t middle = pixels / 3; /* in two calls, as threads do */
-    k->product(c, a, &p, 0, middle);
-    k->product(c, a, &p, middle, pixels);
-    k->logits(logits, a, &p, 0, pixels);
+    int16_t *scratch = room(quant_product_scratch(k, s->kernel, inner) * sizeof *scratch);
+    k->product(c, a, &p, 0, middle, scratch);
+    k->product(c, a, &p, middle, pixels, scratch);
+    k->logits(logits, a, &p, 0, pixels, scratch);
+    free(scratch);
     free(weights);
     free(wide);
 }
