@@ -120,6 +120,11 @@ static void widen(int16_t *to, const uint8_t *from, size_t count)
         to[i] = from[i];
 }
 
+static inline __m256i v_load_packed(const uint8_t *w)
+{
+    return _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(const void *)w));
+}
+
 /* count is a multiple of 16. */
 static const uint8_t *bundle_of(int16_t *scratch, const int8_t *w, size_t count)
 {

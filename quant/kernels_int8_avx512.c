@@ -30,6 +30,11 @@ static void widen(int16_t *to, const uint8_t *from, size_t count)
         to[i] = from[i];
 }
 
+static inline __m512i v_load_packed(const uint8_t *w)
+{
+    return _mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i *)(const void *)w));
+}
+
 /* count is a multiple of 32. */
 static const uint8_t *bundle_of(int16_t *scratch, const int8_t *w, size_t count)
 {

@@ -3,6 +3,7 @@
  *   LANES, GROUP         GROUP 2: elem_t is int16_t; 4: uint8_t
  *   TILE_ROWS(NV), ROWS_MAX   rows whose sums of NV vectors fit the registers
  *   v_load(p), v_group(p)     LANES int32; the 4 bytes at p in every lane
+ *   v_load_packed(p)     LANES groups of int8, as elem_t wants them
  *   bundle_of(scratch, w, count)  where `count` weights are as elem_t wants them
  *   v_dot(sum, a, w)     sum + the products of a's group with w's, in every lane
  *   v_dot16(sum, a, w)   the same of pairs of int16
@@ -21,12 +22,12 @@
 
 /* R and NV are constants wherever these are called, so `sum` becomes registers. */
 INLINE void add_group(veci sum[ROWS_MAX][QUANT_BUNDLE], const elem_t *const *a, size_t at,
-                      const uint8_t *w, const int R, const int NV)
+                      const uint8_t *w, const int R, const int NV, const bool PACKED)
 {
     veci weight[QUANT_BUNDLE];
 #pragma GCC unroll 2
     for (int v = 0; v < NV; v++)
-        weight[v] = v_load(w + v * LANES * 4);
+        weight[v] = PACKED ? v_load_packed(w + v * LANES * GROUP) : v_load(w + v * LANES * 4);
 #pragma GCC unroll 32
     for (int r = 0; r < R; r++) {
         const veci x = v_group(a[r] + at);
@@ -37,8 +38,10 @@ INLINE void add_group(veci sum[ROWS_MAX][QUANT_BUNDLE], const elem_t *const *a, 
 }
 
 INLINE void tile_sums(veci sum[ROWS_MAX][QUANT_BUNDLE], const elem_t *const *a, const uint8_t *w,
-                      const int32_t *bias, const quant_product_t *p, const int R, const int NV)
+                      const int32_t *bias, const quant_product_t *p, const int R, const int NV,
+                      const bool PACKED)
 {
+    const size_t step = (size_t)NV * LANES * (PACKED ? GROUP : 4);
     const size_t groups = (p->inner + GROUP - 1) / GROUP;
 #pragma GCC unroll 32
     for (int r = 0; r < R; r++) {
@@ -48,8 +51,8 @@ INLINE void tile_sums(veci sum[ROWS_MAX][QUANT_BUNDLE], const elem_t *const *a, 
     }
     for (size_t q = 0; q < p->outer; q++) {
         const size_t from = q * p->a_outer;
-        for (size_t g = 0; g < groups; g++, w += NV * LANES * 4)
-            add_group(sum, a, from + g * GROUP, w, R, NV);
+        for (size_t g = 0; g < groups; g++, w += step)
+            add_group(sum, a, from + g * GROUP, w, R, NV, PACKED);
     }
 }
 
@@ -124,14 +127,14 @@ INLINE void store_two_rows(uint8_t *to, uint8_t *to2, const veci sum[QUANT_BUNDL
 
 /* Columns o .. o+count-1 of R rows; count is NV * LANES, or less at the end. */
 INLINE void tile(void *to, reader_t *from, const uint8_t *w, const quant_product_t *p, size_t o,
-                 size_t count, const int R, const int NV, const bool LOGITS)
+                 size_t count, const int R, const int NV, const bool LOGITS, const bool PACKED)
 {
     const elem_t *a[ROWS_MAX];
     veci sum[ROWS_MAX][QUANT_BUNDLE];
     const float *multiplier = p->multiplier + o;
     uint8_t *c = (uint8_t *)to + o;
     read_pixels(a, from, p, R);
-    tile_sums(sum, a, w, p->bias + o, p, R, NV);
+    tile_sums(sum, a, w, p->bias + o, p, R, NV, PACKED);
     if (LOGITS) {
 #pragma GCC unroll 32
         for (int r = 0; r < R; r++)
@@ -158,14 +161,14 @@ INLINE void tile(void *to, reader_t *from, const uint8_t *w, const quant_product
     }
 }
 
-#define TILE_CASE(R, NV, LOGITS)                                                                   \
+#define TILE_CASE(R, NV, LOGITS, PACKED)                                                           \
     case R:                                                                                        \
         if (R <= TILE_ROWS(NV))                                                                    \
-            tile(c, &from, w, p, o, count, R <= TILE_ROWS(NV) ? R : 1, NV, LOGITS);                \
+            tile(c, &from, w, p, o, count, R <= TILE_ROWS(NV) ? R : 1, NV, LOGITS, PACKED);        \
         break;
 
 /* One bundle of columns: rows in tiles of nearly equal height. */
-#define COLUMNS(NAME, NV, LOGITS)                                                                  \
+#define COLUMNS(NAME, NV, LOGITS, PACKED)                                                          \
     static void NAME(void *to, const elem_t *a, const uint8_t *w, const quant_product_t *p,        \
                      size_t o, size_t count, size_t first, size_t end)                             \
     {                                                                                              \
@@ -176,27 +179,38 @@ INLINE void tile(void *to, reader_t *from, const uint8_t *w, const quant_product
             const size_t R = height + (t < higher);                                                \
             void *c = (uint8_t *)to + first * p->cols * (LOGITS ? sizeof(float) : 1);              \
             switch (R) {                                                                           \
-                TILE_CASE(1, NV, LOGITS)                                                           \
-                TILE_CASE(2, NV, LOGITS)                                                           \
-                TILE_CASE(3, NV, LOGITS)                                                           \
-                TILE_CASE(4, NV, LOGITS)                                                           \
-                TILE_CASE(5, NV, LOGITS)                                                           \
-                TILE_CASE(6, NV, LOGITS)                                                           \
-                TILE_CASE(7, NV, LOGITS)                                                           \
-                TILE_CASE(8, NV, LOGITS)                                                           \
-                TILE_CASE(9, NV, LOGITS)                                                           \
-                TILE_CASE(10, NV, LOGITS)                                                          \
-                TILE_CASE(11, NV, LOGITS)                                                          \
-                TILE_CASE(12, NV, LOGITS)                                                          \
+                TILE_CASE(1, NV, LOGITS, PACKED)                                                   \
+                TILE_CASE(2, NV, LOGITS, PACKED)                                                   \
+                TILE_CASE(3, NV, LOGITS, PACKED)                                                   \
+                TILE_CASE(4, NV, LOGITS, PACKED)                                                   \
+                TILE_CASE(5, NV, LOGITS, PACKED)                                                   \
+                TILE_CASE(6, NV, LOGITS, PACKED)                                                   \
+                TILE_CASE(7, NV, LOGITS, PACKED)                                                   \
+                TILE_CASE(8, NV, LOGITS, PACKED)                                                   \
+                TILE_CASE(9, NV, LOGITS, PACKED)                                                   \
+                TILE_CASE(10, NV, LOGITS, PACKED)                                                  \
+                TILE_CASE(11, NV, LOGITS, PACKED)                                                  \
+                TILE_CASE(12, NV, LOGITS, PACKED)                                                  \
             }                                                                                      \
             first += R;                                                                            \
         }                                                                                          \
     }
 
-COLUMNS(columns_1, 1, false)
-COLUMNS(columns_2, 2, false)
-COLUMNS(logits_1, 1, true)
-COLUMNS(logits_2, 2, true)
+COLUMNS(columns_1, 1, false, false)
+COLUMNS(columns_2, 2, false, false)
+COLUMNS(logits_1, 1, true, false)
+COLUMNS(logits_2, 2, true, false)
+COLUMNS(packed_columns_1, 1, false, true)
+COLUMNS(packed_columns_2, 2, false, true)
+COLUMNS(packed_logits_1, 1, true, true)
+COLUMNS(packed_logits_2, 2, true, true)
+
+/* With so few rows weights are read but once or twice: they are widened where they are multiplied.
+ */
+enum { FEW_ROWS = 8 };
+
+typedef void columns_t(void *to, const elem_t *a, const uint8_t *w, const quant_product_t *p,
+                       size_t o, size_t count, size_t first, size_t end);
 
 INLINE void all_columns(void *c, const void *a, const quant_product_t *p, size_t first, size_t end,
                         int16_t *scratch, const bool LOGITS)
@@ -206,11 +220,15 @@ INLINE void all_columns(void *c, const void *a, const quant_product_t *p, size_t
     for (size_t o = 0; o < p->cols && first < end;) {
         const size_t left = p->cols - o, nv = left > LANES ? 2 : 1;
         const size_t count = left < nv * LANES ? left : nv * LANES;
-        const uint8_t *bundle = bundle_of(scratch, w, inputs * nv * LANES);
-        if (LOGITS)
-            (nv == 2 ? logits_2 : logits_1)(c, a, bundle, p, o, count, first, end);
-        else
-            (nv == 2 ? columns_2 : columns_1)(c, a, bundle, p, o, count, first, end);
+        if (end - first <= FEW_ROWS) {
+            columns_t *columns = LOGITS ? (nv == 2 ? packed_logits_2 : packed_logits_1)
+                                        : (nv == 2 ? packed_columns_2 : packed_columns_1);
+            columns(c, a, (const uint8_t *)w, p, o, count, first, end);
+        } else {
+            columns_t *columns =
+                LOGITS ? (nv == 2 ? logits_2 : logits_1) : (nv == 2 ? columns_2 : columns_1);
+            columns(c, a, bundle_of(scratch, w, inputs * nv * LANES), p, o, count, first, end);
+        }
         w += inputs * nv * LANES;
         o += count;
     }

@@ -16,6 +16,7 @@ static inline __m512i v_group(const uint8_t *p)
 #define v_dot(sum, a, w)   _mm512_dpbusd_epi32(sum, a, w)
 #define v_dot16(sum, a, w) _mm512_dpwssd_epi32(sum, a, w)
 
+#define v_load_packed(w) v_load(w)
 static inline const uint8_t *bundle_of(int16_t *scratch, const int8_t *w, size_t count)
 {
     (void)scratch, (void)count;
