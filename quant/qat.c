@@ -206,6 +206,10 @@ err_t quant_qat_convert(quant_integer_t *model, const quant_qat_t *qat, const nn
     ranges.min = nn_calloc(tensors, sizeof *ranges.min);
     ranges.max = nn_calloc(tensors, sizeof *ranges.max);
     counts.bins = nn_calloc(tensors * QUANT_BINS, sizeof *counts.bins);
+    for (size_t i = 0; i < qat->folded->op_count; i++)
+        if (quant_op_has_weights(&qat->folded->ops[i]))
+            counts.channel_count += qat->folded->tensors[qat->folded->ops[i].in[0]].channels;
+    counts.sums = nn_calloc(counts.channel_count, sizeof *counts.sums);
     for (size_t t = 0; t < tensors; t++) {
         ranges.min[t] = qat->groups[qat->root[t]].low;
         ranges.max[t] = qat->groups[qat->root[t]].high;
