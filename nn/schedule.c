@@ -18,14 +18,14 @@ static double stepped(const nn_schedule_t *s, uint64_t epoch)
     return s->lr * pow(s->gamma, (double)times);
 }
 
-double nn_schedule_lr(const nn_schedule_t *s, uint64_t epoch, uint64_t epochs, size_t step,
+double nn_schedule_lr(const nn_schedule_t *s, uint64_t epoch, double epochs, size_t step,
                       size_t steps)
 {
     double now = (double)epoch + (double)step / (double)steps, lr = s->lr;
     if (s->kind == NN_SCHEDULE_STEP)
         lr = stepped(s, epoch);
     else if (s->kind == NN_SCHEDULE_COSINE)
-        lr = cosine(s, now, (double)epochs);
+        lr = cosine(s, now, epochs);
     /* The first step has one part of the full rate, the last of the warm-up has all of it. */
     double warm = (now + 1.0 / (double)steps) / s->warmup_epochs;
     return s->warmup_epochs > 0 && warm < 1.0 ? lr * warm : lr;

@@ -146,8 +146,8 @@ bool node_config_own_data(const node_config_t *config)
     return config->peer_count > 0 && config->peers[0].data;
 }
 
-uint64_t node_config_epochs(const node_config_t *config)
+double node_config_epochs(const node_config_t *config)
 {
-    const size_t parts = config->train.epoch_rounds;
-    return ((uint64_t)config->rounds * config->train.local_epochs + parts - 1) / parts;
+    return (double)config->rounds * (double)config->train.local_epochs /
+           (double)config->train.epoch_rounds;
 }

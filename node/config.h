@@ -130,5 +130,5 @@ char *node_config_source_spec(const node_config_t *config);
 /* True when peers name their own data. */
 bool node_config_own_data(const node_config_t *config);
 
-/* Epochs of the whole run: rounds x local_epochs / epoch_rounds, a part of one being one. */
-uint64_t node_config_epochs(const node_config_t *config);
+/* Epochs of the whole run: rounds x local_epochs / epoch_rounds. */
+double node_config_epochs(const node_config_t *config);

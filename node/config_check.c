@@ -319,7 +319,7 @@ static err_t check_training(config_draft_t *draft)
     node_config_t *c = &draft->config;
     const nn_optimizer_t *o = &c->train.optimizer;
     nn_schedule_t *s = &c->train.schedule;
-    const double epochs = (double)node_config_epochs(c);
+    const double epochs = node_config_epochs(c);
     s->lr = (double)o->lr;
     if (c->freeze == NODE_FREEZE_FEATURES && !c->init)
         FAIL_KEY("model.freeze", "features drawn at random would stay random: set model.init");

@@ -25,8 +25,8 @@ size_t node_learner_epoch_steps(const node_learner_t *l)
 static void set_rate(node_learner_t *l, uint64_t epoch, size_t step, size_t steps)
 {
     const node_config_t *config = l->config;
-    uint64_t epochs = node_config_epochs(config);
-    double lr = nn_schedule_lr(&config->train.schedule, epoch, epochs, step, steps);
+    double lr = nn_schedule_lr(&config->train.schedule, epoch, node_config_epochs(config), step,
+                               steps);
     nn_trainer_set_lr(l->trainer, (float)lr);
 }
 
@@ -37,6 +37,12 @@ typedef struct {
     size_t steps; /* of the whole round, for the progress */
     size_t done;  /* of those */
 } tally_t;
+
+/* The first step of part `part` of an epoch, the end of the part before. */
+static size_t part_begin(const node_learner_t *l, size_t part)
+{
+    return part * node_learner_epoch_steps(l) / l->config->train.epoch_rounds;
+}
 
 /* Part `part` of the train.epoch_rounds of a pass over the training part, whose order is the
  * epoch's. */
@@ -51,7 +57,7 @@ static err_t train_part(node_learner_t *l, uint64_t epoch, size_t part, node_awa
     rng_init(&augment, config->seed, RNG_STREAM_AUGMENT, l->peer, epoch * parts + part);
     rng_init(&dropout, config->seed, RNG_STREAM_DROPOUT, l->peer, epoch * parts + part);
     data_epoch_order(l->order, set->count, config->seed, l->peer, epoch);
-    for (size_t step = part * steps / parts; step < (part + 1) * steps / parts; step++) {
+    for (size_t step = part_begin(l, part); step < part_begin(l, part + 1); step++) {
         size_t at = step * config->train.batch;
         size_t n = set->count - at < config->train.batch ? set->count - at : config->train.batch;
         double loss;
@@ -104,11 +110,13 @@ err_t node_learner_train_round(node_learner_t *l, uint32_t round)
 {
     err_t err = ERR_OK;
     const node_config_t *config = l->config;
-    const size_t parts = config->train.epoch_rounds, steps = node_learner_epoch_steps(l);
-    const uint64_t before = round - 1; /* rounds */
+    const size_t parts = config->train.epoch_rounds;
+    const uint64_t epoch = (round - 1) / parts * config->train.local_epochs;
+    const size_t part = (round - 1) % parts;
     double started_s = clock_monotonic_s();
     node_aware_t aware = {0};
-    tally_t tally = {.steps = steps * config->train.local_epochs / parts};
+    tally_t tally = {.steps = (part_begin(l, part + 1) - part_begin(l, part)) *
+                              config->train.local_epochs};
     if (config->train.optimizer_reset)
         nn_trainer_reset(l->trainer);
     l->progress.round = round;
@@ -118,8 +126,7 @@ err_t node_learner_train_round(node_learner_t *l, uint32_t round)
                              l->interrupted));
     }
     for (size_t e = 0; e < config->train.local_epochs; e++)
-        TRY(train_part(l, before / parts * config->train.local_epochs + e, before % parts,
-                       aware.qat ? &aware : NULL, &tally));
+        TRY(train_part(l, epoch + e, part, aware.qat ? &aware : NULL, &tally));
     l->row = node_metrics_row(round);
     l->row.train_s = clock_monotonic_s() - started_s;
     l->row.train_loss = tally.loss_sum / (double)tally.seen;

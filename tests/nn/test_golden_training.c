@@ -88,6 +88,15 @@ static void schedules_are_pytorchs_step_by_step(void **state)
     }
 }
 
+/* A run that ends within an epoch: the cosine ends there. */
+static void cosine_ends_with_the_run(void **state)
+{
+    (void)state;
+    const nn_schedule_t s = {.kind = NN_SCHEDULE_COSINE, .lr = 0.1};
+    assert_true(fabs(nn_schedule_lr(&s, 1, 1.25, 2, 8)) <= 1e-9);       /* at the end */
+    assert_true(fabs(nn_schedule_lr(&s, 0, 1.25, 5, 8) - 0.05) <= 1e-9); /* half way */
+}
+
 /* Warm-up of part of an epoch or of the whole run, epochs behind the last: nothing leaves the range
  * from 0 to the full rate. */
 static void rates_stay_in_range(void **state)
@@ -115,7 +124,8 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(nesterov_follows_pytorch_for_twelve_steps),
     cmocka_unit_test(smoothed_labels_give_pytorchs_loss_and_gradient),
     cmocka_unit_test(schedules_are_pytorchs_step_by_step),
-    cmocka_unit_test(rates_stay_in_range),
+    cmocka_unit_test(cosine_ends_with_the_run),
+        cmocka_unit_test(rates_stay_in_range),
 };
 
 int main(int argc, char **argv)
