@@ -125,7 +125,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(smoothed_labels_give_pytorchs_loss_and_gradient),
     cmocka_unit_test(schedules_are_pytorchs_step_by_step),
     cmocka_unit_test(cosine_ends_with_the_run),
-        cmocka_unit_test(rates_stay_in_range),
+    cmocka_unit_test(rates_stay_in_range),
 };
 
 int main(int argc, char **argv)
