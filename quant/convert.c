@@ -73,6 +73,20 @@ out:
     return err;
 }
 
+/* The input's range is known: that of pixels from 0 to 1, normalised. What calibration happened to
+ * see of it would clip brighter pictures. It is a little wider: with a mean of a half and zero
+ * exact, 8-bit pixels would all lie half way between two steps, and two of them share each. */
+static quant_clip_t input_range(const data_normalisation_t *normalisation)
+{
+    quant_clip_t range = {0, 0};
+    for (size_t i = 0; i < DATA_CHANNELS; i++) {
+        const double mean = (double)normalisation->mean[i], std = (double)normalisation->std[i];
+        range.low = fmin(range.low, (1.0 + 1.0 / 128) * (0.0 - mean) / std);
+        range.high = fmax(range.high, (1.0 + 1.0 / 128) * (1.0 - mean) / std);
+    }
+    return range;
+}
+
 /* The tensors that begin with `root` have one scale: that of those which are computed with. */
 static void set_group(conversion_t *c, int root)
 {
@@ -98,7 +112,10 @@ static void set_group(conversion_t *c, int root)
         whole.low = 0;
     if (relu6)
         whole.high = fmin(whole.high, 6.0);
-    quant_affine_t a = quant_affine(quant_clip(c->options->clipping, histograms, count, whole));
+    const bool input = root == quant_tensor_root(net, 0);
+    quant_affine_t a =
+        quant_affine(input ? input_range(&c->model->meta.normalisation)
+                           : quant_clip(c->options->clipping, histograms, count, whole));
     while (relu6 && a.scale * 255.0f > 6.0f)
         a.scale = nextafterf(a.scale, 0.0f);
     for (size_t t = 0; t < net->tensor_count; t++)
