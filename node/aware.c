@@ -37,10 +37,11 @@ err_t node_aware_begin(node_aware_t *aware, nn_state_t *state, const data_set_t 
         .clipping = config->quantize.clipping, .weight_bits = 8, .bias_correction = false};
     const nn_model_meta_t meta = {.arch = state->net->arch,
                                   .normalisation = config->data.normalisation};
-    /* Of it the trainer inside uses nothing: the peer's own takes the steps. */
-    const nn_optimizer_t optimizer = nn_optimizer_default(NN_SGD, 0.0f);
+    /* The peer's own trainer takes the steps; the one inside has the loss. */
+    nn_optimizer_t optimizer = nn_optimizer_default(NN_SGD, 0.0f);
     uint32_t *order = xcalloc(set->count + 1, sizeof *order);
     *aware = (node_aware_t){.steps = steps};
+    optimizer.label_smoothing = config->train.optimizer.label_smoothing;
     data_epoch_order(order, set->count, config->seed, peer, 0);
     TRY(estimate_statistics(state, set, order, config, interrupted));
     TRY(quant_fold_net(&aware->net, state->net));
