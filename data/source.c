@@ -4,7 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "data/source_kind.h"
 
 static const struct {
@@ -56,6 +58,51 @@ out:
     if (err)
         data_source_close(source);
     return err;
+}
+
+/* Where a SPEC takes pictures from. */
+typedef struct {
+    char *place;      /* folder or seed, owned */
+    bool synthetic;   /* place is a seed */
+    bool train, test; /* parts that it has */
+} origin_t;
+
+/* Cuts `ending` off the place. */
+static bool cut_off(origin_t *origin, const char *ending)
+{
+    const size_t whole = strlen(origin->place), part = strlen(ending);
+    if (whole <= part || strcmp(origin->place + whole - part, ending) != 0)
+        return false;
+    origin->place[whole - part] = '\0';
+    return true;
+}
+
+static origin_t origin_of(const char *spec)
+{
+    const char *colon = strchr(spec, ':');
+    origin_t origin = {.place = xstrdup(colon ? colon + 1 : ""), .train = true, .test = true};
+    origin.synthetic = !strncmp(spec, "synthetic:", 10);
+    if (origin.synthetic)
+        origin.place[strcspn(origin.place, ":")] = '\0';
+    else if (!strncmp(spec, "cifar10:", 8) && cut_off(&origin, ":train"))
+        origin.test = false;
+    else if (!strncmp(spec, "cifar10:", 8) && cut_off(&origin, ":test"))
+        origin.train = false;
+    return origin;
+}
+
+bool data_source_overlap(const char *spec, const char *other)
+{
+    origin_t a = origin_of(spec), b = origin_of(other);
+    uint64_t seed, same;
+    bool overlap = (a.train && b.train) || (a.test && b.test);
+    if (a.synthetic && b.synthetic)
+        overlap = text_to_u64(&seed, a.place) && text_to_u64(&same, b.place) && seed == same;
+    else
+        overlap = overlap && !a.synthetic && !b.synthetic && file_same(a.place, b.place);
+    free(a.place);
+    free(b.place);
+    return overlap;
 }
 
 void data_source_close(data_source_t **source)

@@ -29,6 +29,10 @@ typedef struct data_source_s data_source_t;
 err_t data_source_open(data_source_t **source, const char *spec, const char *const *classes,
                        size_t class_count);
 void data_source_close(data_source_t **source);
+/* True when two SPECs name pictures in common, however they are spelled: the same folder by another
+ * path, parts of CIFAR-10 that are not train and test, synthetic pictures of one seed, of which the
+ * fewer are the first of the more. False also when one is no SPEC, or its folder is not there. */
+bool data_source_overlap(const char *spec, const char *other);
 
 size_t data_source_count(const data_source_t *source);
 size_t data_source_class_count(const data_source_t *source);

@@ -110,13 +110,15 @@ static err_t parse_qat(plan_t *plan, const node_args_t *args)
     if (args->qat_lr &&
         (!text_to_double(&plan->qat_lr, args->qat_lr) || plan->qat_lr <= 0 || plan->qat_lr > 1))
         FAIL(ERR_USAGE, "--qat-lr: \"%s\" is not a number above 0 and at most 1", args->qat_lr);
-    if (args->qat_data && args->data && !strcmp(args->qat_data, args->data))
-        FAIL(ERR_USAGE, "--qat-data: %s is what --data tests on: train on others", args->data);
+    if (args->qat_data && args->data && data_source_overlap(args->qat_data, args->data))
+        FAIL(ERR_USAGE, "--qat-data: %s has pictures of --data, %s, which tests: train on others",
+             args->qat_data, args->data);
     if (!args->qat_data && args->calibrate_on && args->data &&
-        !strcmp(args->calibrate_on, args->data))
+        data_source_overlap(args->calibrate_on, args->data))
         FAIL(ERR_USAGE,
-             "--calibration-data: %s is what --data tests on: train on others, --qat-data SPEC",
-             args->data);
+             "--calibration-data: %s has pictures of --data, %s, which tests: train on others, "
+             "--qat-data SPEC",
+             args->calibrate_on, args->data);
 out:
     return err;
 }
@@ -214,7 +216,10 @@ static err_t load_pictures(data_set_t *set, data_set_t *calibration, char **name
             node_load_drawn(calibration, args->calibrate_on, meta, path, plan->samples, plan->seed);
         if (err)
             TRY(err_prefix(err, "--calibration-data"));
-        *name = xstrdup(args->calibrate_on);
+        *name = xasprintf("%s%s", args->calibrate_on,
+                          data_source_overlap(args->calibrate_on, args->data)
+                              ? " (the test has some of these)"
+                              : "");
     } else {
         TRY(node_load_apart(set, calibration, args->data, meta, path, plan->samples, plan->seed));
         *name = xasprintf("a tenth of %s, left out of the test", args->data);

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "base/hash.h"
@@ -265,6 +266,44 @@ static void every_kind_of_landscape_has_its_own_look(void **state)
     assert_true(mean[4][0] > mean[1][0] + 40.0); /* Industrial is brighter than Forest */
 }
 
+/* What two SPECs have in common */
+
+static void specs_are_compared_by_what_they_mean(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *spec, *other;
+        bool overlap;
+    } cases[] = {
+        {"folder:a", "folder:a", true},
+        {"folder:a", "folder:a/", true},
+        {"folder:./a", "folder:b/../a", true},
+        {"folder:a", "folder:b", false},
+        {"folder:a", "folder:", false},
+        {"folder:none", "folder:none", false},
+        {"cifar10:a", "cifar10:a/:test", true},
+        {"cifar10:a:train", "cifar10:./a", true},
+        {"cifar10:a:test", "cifar10:a/:test", true},
+        {"cifar10:a:train", "cifar10:a:test", false},
+        {"cifar10:a:test", "cifar10:b:test", false},
+        {"synthetic:3", "synthetic:3:500", true},
+        {"synthetic:3:400", "synthetic:03:500", true},
+        {"synthetic:3:400", "synthetic:33:400", false},
+        {"synthetic:x", "synthetic:x", false},
+        {"synthetic:3", "folder:a", false},
+        {"", "", false},
+    };
+    char *before = getcwd(NULL, 0);
+    assert_int_equal(chdir(make_folders()), 0);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+        if (data_source_overlap(cases[i].spec, cases[i].other) != cases[i].overlap ||
+            data_source_overlap(cases[i].other, cases[i].spec) != cases[i].overlap)
+            fail_msg("%s and %s: expected %s", cases[i].spec, cases[i].other,
+                     cases[i].overlap ? "pictures in common" : "none");
+    assert_int_equal(chdir(before), 0);
+    free(before);
+}
+
 /* Real data */
 
 static void the_real_eurosat_is_read(void **state)
@@ -299,6 +338,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_seeds_pictures_never_change),
     cmocka_unit_test(synthetic_specs_are_checked),
     cmocka_unit_test(every_kind_of_landscape_has_its_own_look),
+    cmocka_unit_test(specs_are_compared_by_what_they_mean),
     cmocka_unit_test(the_real_eurosat_is_read),
 };
 
