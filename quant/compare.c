@@ -39,7 +39,10 @@ static err_t check_options(const quant_compare_options_t *options)
         FAIL(ERR_CONFIG, "%d threads: must be 1 or more", options->threads);
     if (!(options->seconds >= 0))
         FAIL(ERR_CONFIG, "%g seconds of timing: must be 0 or more", options->seconds);
-    if (!wants_int8(options) || (options->int8_is_made && !options->per_tensor))
+    if (options->int8_is_made && options->per_tensor)
+        FAIL(ERR_CONFIG, "int8-per-tensor has to be calibrated as int8 beside it, which is made "
+                         "already: leave one of the two out");
+    if (!wants_int8(options) || options->int8_is_made)
         goto out;
     if (!options->calibration)
         FAIL(ERR_CONFIG, "int8 needs pictures to calibrate on");

@@ -82,7 +82,8 @@ typedef struct {
     const char *calibration_name;    /* for the report */
     quant_convert_options_t convert; /* of int8 */
     bool per_tensor;                 /* int8-per-tensor beside int8 */
-    bool int8_is_made; /* OUT/model-int8.safetensors is there: it is compared, and not made anew */
+    bool int8_is_made; /* OUT/model-int8.safetensors is there: it is compared, and not made anew;
+                          not with per_tensor */
     const quant_integer_t
         *aware;             /* int8-qat: trained for integers (quant/qat.h); NULL: none, else */
     const char *aware_name; /* on what, for the report, */

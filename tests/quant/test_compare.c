@@ -488,6 +488,10 @@ static void wrong_data_and_options_are_refused(void **unused)
     options.calibration_name = "few";
     assert_fails(quant_compare(&c, &options), ERR_CONFIG,
                  "few: 1 picture to calibrate int8 on: give 2 or more, better a few hundred");
+    options.int8_is_made = options.per_tensor = true;
+    assert_fails(quant_compare(&c, &options), ERR_CONFIG,
+                 "int8-per-tensor has to be calibrated as int8 beside it, which is made already: "
+                 "leave one of the two out");
     data_set_free(&few);
     data_set_free(&set);
     nn_model_free(&model);
