@@ -38,18 +38,22 @@ static void draw_tensors(quant_integer_t *model, rng_t *rng)
     model->tensors[net->ops[net->op_count - 1].out] = (quant_affine_t){0};
 }
 
-/* One output's weights; returns the root of their sum of squares. */
+/* One output's weights; returns the root of their sum of squares. Of very many inputs they are
+ * smaller, as sums have to fit int32 with all inputs 255: up to 2^30, the rest is for the bias. */
 static double draw_weights(int8_t *w, size_t count, rng_t *rng)
 {
     const uint64_t kind = rng_below(rng, 40);
+    const double fitting = floor(0x1p30 / 255 / (double)count);
+    const double largest = fmin(fmax(fitting, 1), 127);
+    const double spread = largest < 127 ? largest / 3 : 40;
     double squares = 0;
     for (size_t i = 0; i < count; i++) {
-        const double value = rint(40 * rng_normal(rng));
-        w[i] = (int8_t)(value > 127 ? 127 : value < -127 ? -127 : value);
+        const double value = rint(spread * rng_normal(rng));
+        w[i] = (int8_t)fmax(-largest, fmin(largest, value));
         if (kind == 0)
             w[i] = 0;
         else if (kind == 1)
-            w[i] = value > 0 ? 127 : -127;
+            w[i] = (int8_t)(value > 0 ? largest : -largest);
         squares += w[i] * w[i];
     }
     return sqrt(squares);

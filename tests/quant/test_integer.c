@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "nn/builder.h"
 #include "nn/memory.h"
+#include "quant/draw.h"
 #include "quant/tensors.h"
 #include "tests/quant/models.h"
 
@@ -253,7 +254,19 @@ static void files_hold_the_whole_model(void **unused)
     nn_model_free(&model);
 }
 
+/* 327,680 inputs of fc1, all 255, times weights of any size would leave int32. */
+static void models_of_the_largest_input_can_be_drawn(void **state)
+{
+    (void)state;
+    const nn_arch_t arch = {.name = "cnn", .width = 0.08, .input = 1024, .classes = 2};
+    quant_integer_t model;
+    rng_t rng = test_rng(77);
+    assert_ok(quant_draw(&model, &arch, &rng));
+    quant_integer_free(&model);
+}
+
 static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(models_of_the_largest_input_can_be_drawn),
     cmocka_unit_test(check_is_exact),
     cmocka_unit_test(relu6_ends_at_six),
     cmocka_unit_test(lists_that_cannot_be_integers_are_refused),
