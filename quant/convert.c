@@ -138,6 +138,15 @@ static void widen_group(conversion_t *c, int tensor, double scale)
             c->model->tensors[t] = a;
 }
 
+static bool ends_at_6(const nn_net_t *net, int tensor)
+{
+    const int root = quant_tensor_root(net, tensor);
+    for (size_t i = 0; i < net->op_count; i++)
+        if (net->ops[i].kind == NN_OP_RELU6 && quant_tensor_root(net, net->ops[i].out) == root)
+            return true;
+    return false;
+}
+
 static const float *values_of(const nn_state_t *state, int entry)
 {
     return entry == NN_NONE ? NULL : state->values + state->net->entries[entry].offset;
@@ -256,6 +265,7 @@ static err_t convert_layer(conversion_t *c, size_t i)
     const size_t outputs = e->shape[0], inputs = e->count / outputs;
     const size_t step = c->options->per_tensor ? outputs : 1;
     double largest = 0;
+    size_t channel = 0; /* of it */
     for (size_t o = 0; o < outputs; o += step)
         TRY(round_channels(c, i, o, o + step));
     c->sums += net->tensors[op->in[0]].channels;
@@ -263,11 +273,20 @@ static err_t convert_layer(conversion_t *c, size_t i)
         double sum = fabs((double)layer->bias[o]);
         for (size_t k = 0; k < inputs; k++)
             sum += 255.0 * abs(layer->weight[o * inputs + k]);
-        largest = fmax(largest, sum * (double)layer->scale[o]);
+        sum *= (double)layer->scale[o];
+        channel = sum > largest ? o : channel;
+        largest = fmax(largest, sum);
     }
-    largest *= (double)c->model->tensors[op->in[0]].scale / REQUANTIZED_MAX;
-    if (i + 1 < net->op_count && largest > (double)c->model->tensors[op->out].scale)
-        widen_group(c, op->out, largest);
+    largest *= (double)c->model->tensors[op->in[0]].scale;
+    const double least = largest / REQUANTIZED_MAX;
+    if (i + 1 == net->op_count || least <= (double)c->model->tensors[op->out].scale)
+        goto out;
+    if (least * 255 > 6 && ends_at_6(net, op->out))
+        FAIL(ERR_FORMAT,
+             "\"%s\": channel %zu has weights too large for int8: what it writes could reach %.3g, "
+             "of which the ReLU6 behind it keeps 6",
+             op->name, channel, largest);
+    widen_group(c, op->out, least);
 out:
     return err;
 }

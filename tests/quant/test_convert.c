@@ -449,7 +449,30 @@ static void bias_correction_knows_groups_and_padding(void **unused)
     odd_free(&o);
 }
 
+/* Weights that a ReLU6 hides from calibration: it sees 0 to 6. */
+static void weights_too_large_behind_a_relu6_are_named(void **unused)
+{
+    (void)unused;
+    nn_model_t model;
+    data_set_t set;
+    quant_integer_t integer;
+    const quant_convert_options_t options = quant_convert_defaults();
+    models_draw_mobilenet(&model, &set, 8, "small");
+    models_values(&model.state, "features.0.1.weight")[3] = 1e9f;
+    const quant_calibration_t calibration = {
+        .set = &set, .count = set.count, .normalisation = &model.meta.normalisation, .threads = 1};
+    assert_int_equal(quant_quantize(&integer, &model, &calibration, &options), ERR_FORMAT);
+    const char *start =
+        "\"features.0.0\": channel 3 has weights too large for int8: what it writes "
+        "could reach ";
+    if (strncmp(err_message(), start, strlen(start)) != 0)
+        fail_msg("%s", err_message());
+    data_set_free(&set);
+    nn_model_free(&model);
+}
+
 static const struct CMUnitTest tests[] = {
+    cmocka_unit_test(weights_too_large_behind_a_relu6_are_named),
     cmocka_unit_test(clippings_have_names),
     cmocka_unit_test(ranges_are_cut_where_it_pays),
     cmocka_unit_test(both_ends_are_cut),
