@@ -1,5 +1,6 @@
-/* Each CPU level's integer kernels against C, bit for bit, on odd sizes and extremes. Memory behind
- * every output is guarded by a pattern: kernels write nothing beyond their end. */
+/* The integer kernels of the level that HEARSAY_CPU forces (one CTest entry each), or of all that
+ * this CPU has, against C, bit for bit, on odd sizes and extremes. Memory behind every output is
+ * guarded by a pattern: kernels write nothing beyond their end. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,9 +11,12 @@
 
 enum { GUARD = 64, PATTERN = 0xa5, INPUTS_MAX = 700 };
 
-/* For every level above C that this CPU has. */
+/* Levels under test. */
+static int lowest = CPU_AVX2, highest = CPU_VNNI;
+
+/* For every one of them that this CPU has. */
 #define FOR_LEVELS(k)                                                                              \
-    for (int level_ = CPU_AVX2; level_ <= CPU_VNNI; level_++)                                      \
+    for (int level_ = lowest; level_ <= highest; level_++)                                         \
         for (const quant_kernels_t *k = quant_kernels_at((cpu_level_t)level_); k; k = NULL)
 
 static size_t between(rng_t *rng, size_t low, size_t high)
@@ -373,7 +377,28 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(means_agree_to_the_bit),
 };
 
+/* Says which levels are not tested here. False: none is. */
+static bool choose_levels(void)
+{
+    const char *forced = getenv("HEARSAY_CPU");
+    bool any = false;
+    for (int level = CPU_AVX2; level <= CPU_VNNI; level++) {
+        const char *name = cpu_level_name((cpu_level_t)level);
+        if (forced && strcmp(forced, name) != 0)
+            continue;
+        if (forced)
+            lowest = highest = level;
+        if (!quant_kernels_at((cpu_level_t)level))
+            printf("this CPU or build lacks %s: its kernels are not tested\n", name);
+        else
+            any = true;
+    }
+    return any;
+}
+
 int main(int argc, char **argv)
 {
+    if (!choose_levels())
+        return 77;
     return TEST_MAIN(argc, argv, tests);
 }
