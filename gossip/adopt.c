@@ -244,6 +244,10 @@ bool adopt_advance(gossip_t *g)
     bool awaited = false;
     if (take_final(g, &awaited))
         return true;
+    if (serve_missed(g)) {
+        serve_lose(g);
+        return true;
+    }
     if (awaited)
         return false;
     size_t lowest = adopt_lowest(g);

@@ -149,8 +149,10 @@ typedef enum {
     GOSSIP_ACT_STAGE,     /* to the node: `records` are those of stage `round` - 1, the same at all
                            * peers, none for stage 1: make the record of stage `round` of them, then
                            * RECORD. `round` = stages + 1: the last ones, nothing is expected */
-    GOSSIP_ACT_FINISHED,  /* to the node: all live peers are done, nothing more will come */
-    GOSSIP_ACT_NOTE       /* to the log and the screen: `note` about peer `peer` */
+    GOSSIP_ACT_LOST,     /* to the node: I came back as the others ended, and they are gone before I
+                          * had what they ended with; FINISHED follows */
+    GOSSIP_ACT_FINISHED, /* to the node: all live peers are done, nothing more will come */
+    GOSSIP_ACT_NOTE      /* to the log and the screen: `note` about peer `peer` */
 } gossip_action_kind_t;
 
 typedef enum {

@@ -68,20 +68,26 @@ void record_offer(gossip_t *g, size_t from, const wire_offer_t *offer)
     record_t *record = record_find(g, (wire_kind_t)id->kind, (size_t)id->origin);
     if (record) {
         assembly_t *assembly = &record->assembly;
-        if (object_equal(&assembly->id, id)) {
+        /* The same bytes under another id, of a start before or after, are as good. */
+        bool same = assembly->size == offer->size &&
+                    !memcmp(assembly->digest.bytes, offer->digest.bytes, HASH_BYTES);
+        if (object_equal(&assembly->id, id) || (same && !assembly->whole && !assembly->refused)) {
             bool stalled = g->now - assembly->progress_ms > 2 * REPAIR_MS ||
                            !is_live(g, assembly->source) || assembly->asks > 1;
-            if (!assembly->whole && stalled)
+            if (!assembly->whole && stalled) {
+                assembly->id = *id;
                 assembly->source = from;
+            }
             return;
         }
         bool newer =
             id->incarnation > assembly->id.incarnation ||
             (id->incarnation == assembly->id.incarnation && id->number > assembly->id.number);
-        /* What the node is merging stays; so does a final or a roll that is whole, and what a roll
-         * lists. */
+        /* What the node is merging stays; so does a final or a roll that is whole and sound, and
+         * what a roll lists. */
         if ((!newer && !listed) || (g->merging && id->kind == WIRE_STATISTICS) ||
-            (assembly->whole && (id->kind == WIRE_FINAL || id->kind >= WIRE_ROLL_1)) ||
+            (assembly->whole && !assembly->refused &&
+             (id->kind == WIRE_FINAL || id->kind >= WIRE_ROLL_1)) ||
             stage_lists(g, &assembly->id, &assembly->digest))
             return;
         drop(g, record);

@@ -14,6 +14,31 @@ static bool count_done(const gossip_t *g)
     return true;
 }
 
+bool serve_missed(const gossip_t *g)
+{
+    bool ended = false;
+    if (g->joined <= g->decided && g->mixed_exchange >= g->decided)
+        return false;
+    for (size_t p = 0; p < g->config.peers; p++) {
+        bool done = g->members[p].status.flags & WIRE_DONE;
+        if (p == g->config.self)
+            continue;
+        if (is_live(g, p) && (done || bit_get(g->present, p)))
+            return false;
+        ended |= done;
+    }
+    return ended;
+}
+
+void serve_lose(gossip_t *g)
+{
+    g->members[g->config.self].status.flags |= WIRE_LEFT;
+    announce_send(g, true);
+    g->phase = PHASE_FINISHED;
+    act(g, GOSSIP_ACT_LOST);
+    act(g, GOSSIP_ACT_FINISHED);
+}
+
 bool serve_advance(gossip_t *g)
 {
     if (g->phase != PHASE_SERVE)

@@ -8,7 +8,10 @@
 
 #include "gossip/state.h"
 
-enum { ROLL_ENTRY_BYTES = 4 + HASH_BYTES /* peer, digest of its record */ };
+enum {
+    ROLL_ENTRY_BYTES = 4 + HASH_BYTES, /* peer, digest of its record */
+    ASKS_MAX = 8,                      /* in a row without an answer: nobody has it */
+};
 
 static wire_kind_t record_kind(uint32_t stage)
 {
@@ -174,6 +177,20 @@ void stage_record(gossip_t *g, uint32_t stage, const uint8_t *bytes, size_t size
         record_about(g, record_kind(stage), g->stage_version, &g->stage_context, bytes, size);
 }
 
+/* The roll of the stage before of this digest, NULL when it or what it lists is not here. */
+static const assembly_t *roll_before(gossip_t *g, const uint8_t *digest)
+{
+    for (size_t r = 0; r < g->record_count && g->stage > 1; r++) {
+        const assembly_t *roll = &g->records[r].assembly;
+        bool stray = g->stage == 2 && !is_about(roll, &g->consensus_digest);
+        if (roll->id.kind == roll_kind(g->stage - 1) && roll->whole && !stray &&
+            !memcmp(roll->digest.bytes, digest, HASH_BYTES) && roll_ok(g, roll) &&
+            all_here(g, roll, g->stage - 1))
+            return roll;
+    }
+    return NULL;
+}
+
 /* The lowest peer's: whose records count. A peer that is live but does not deliver is waited for as
  * with the statistics. */
 static bool make_roll(gossip_t *g)
@@ -203,14 +220,34 @@ static bool make_roll(gossip_t *g)
     return complete || late;
 }
 
-/* The others went on from another roll of the stage before than I did: so do I. */
-static bool follow(gossip_t *g, assembly_t *roll)
+/* Goes on from a roll, true, if what it lists is here. */
+static bool go_on(gossip_t *g, const assembly_t *roll)
 {
-    for (size_t r = 0; r < g->record_count && g->stage > 1; r++) {
-        const assembly_t *before = &g->records[r].assembly;
-        if (before->id.kind != roll_kind(g->stage - 1) || !before->whole ||
-            memcmp(before->digest.bytes, roll->data, HASH_BYTES) != 0 || !roll_ok(g, before) ||
-            !all_here(g, before, g->stage - 1))
+    if (!is_about(roll, &g->stage_context)) {
+        /* the others went on from another roll of the stage before than I did: so do I */
+        const assembly_t *before = roll_before(g, roll->data);
+        if (before)
+            ask_record(g, before);
+        return before != NULL;
+    }
+    if (!g->stage_given || !all_here(g, roll, g->stage))
+        return false;
+    g->stage++;
+    ask_record(g, roll);
+    return true;
+}
+
+/* Somebody went on from a roll of the stage before that comes ahead of the one I went on from, one
+ * that I gave up too early: all end up with the first of them. */
+static bool go_back(gossip_t *g)
+{
+    const assembly_t *mine = roll_before(g, g->stage_context.bytes);
+    for (size_t p = 0; mine && p < g->config.peers; p++) {
+        const record_t *record = record_find(g, record_kind(g->stage), p);
+        const assembly_t *before = record && record->assembly.whole && is_live(g, p)
+                                       ? roll_before(g, record->assembly.data)
+                                       : NULL;
+        if (!before || before->id.origin >= mine->id.origin)
             continue;
         ask_record(g, before);
         return true;
@@ -218,26 +255,55 @@ static bool follow(gossip_t *g, assembly_t *roll)
     return false;
 }
 
+/* Whoever made the roll is gone or has started again since, and of what it lists nothing has come
+ * for long. */
+static bool hopeless(gossip_t *g, const assembly_t *roll)
+{
+    size_t origin = (size_t)roll->id.origin;
+    if (is_live(g, origin) && roll->id.incarnation >= g->members[origin].status.incarnation)
+        return false;
+    int64_t progress_ms = roll->progress_ms;
+    for (size_t i = 0; i < roll_count(roll); i++) {
+        const uint8_t *entry = roll_entry(roll, i);
+        const record_t *record = record_find(g, record_kind(g->stage), (size_t)wire_get(entry, 4));
+        const assembly_t *assembly = record ? &record->assembly : NULL;
+        if (assembly && assembly->asks <= ASKS_MAX && assembly->progress_ms > progress_ms &&
+            !memcmp(assembly->digest.bytes, entry + 4, HASH_BYTES))
+            progress_ms = assembly->progress_ms;
+    }
+    return g->now - progress_ms > adopt_patience(g);
+}
+
+/* Another roll is made, without what nobody has. If mine of before I started again was among that,
+ * mine is what the node makes of it now. */
+static void give_up(gossip_t *g, assembly_t *roll)
+{
+    roll->refused = true;
+    const record_t *own = record_find(g, record_kind(g->stage), g->config.self);
+    bool counts = own && own->assembly.whole && is_about(&own->assembly, &g->stage_context);
+    const assembly_t *before = roll_before(g, g->stage_context.bytes);
+    if (g->stage_given && !counts && (before || g->stage == 1))
+        ask_record(g, before);
+}
+
 bool stage_advance(gossip_t *g)
 {
     if (g->phase != PHASE_STAGE)
         return false;
     assembly_t *roll = find_roll(g);
-    if (!roll)
-        return adopt_lowest(g) == g->config.self && make_roll(g);
-    if (!is_about(roll, &g->stage_context)) {
-        if (follow(g, roll))
-            return true;
-    } else if (all_here(g, roll, g->stage)) {
-        if (!g->stage_given) /* my node is at it */
-            return false;
-        g->stage++;
-        ask_record(g, roll);
+    if (roll && go_on(g, roll))
+        return true;
+    bool here = roll && is_about(roll, &g->stage_context) && all_here(g, roll, g->stage);
+    if (here) /* my node is at it */
+        return false;
+    if (serve_missed(g)) {
+        serve_lose(g);
         return true;
     }
-    /* Who made it is gone and nobody has what it lists: another one is made without that. */
-    if (is_live(g, (size_t)roll->id.origin) || g->now - roll->progress_ms <= adopt_patience(g))
+    if (!roll)
+        return go_back(g) || (adopt_lowest(g) == g->config.self && make_roll(g));
+    if (!hopeless(g, roll))
         return false;
-    roll->refused = true;
+    give_up(g, roll);
     return true;
 }

@@ -15,7 +15,7 @@ enum {
     FIRST_EXCHANGES = 3,      /* at the ceiling's deadline */
     NEEDS = 16,               /* exchanges of a neighbour whose duration is remembered */
     LINGER_ANNOUNCEMENTS = 3, /* sent after all are done, ahead of FINISHED */
-    RECORDS_BYTES_MAX = 512 * 1024 * 1024, /* all records of others together */
+    RECORDS_BYTES_MAX = 512 * 1024 * 1024, /* all records together, and 4 states (ADOPT, FINAL) */
 };
 
 /* An object that is being put together from chunks, or one that is whole. */
@@ -298,6 +298,10 @@ bool stage_lists(const gossip_t *g, const wire_object_t *object, const hash_t *d
 
 /* -- serve.c -- */
 bool serve_advance(gossip_t *g);
+/* I came too late to take part in the decision, and of those who did all are gone, done: what they
+ * ended with nobody can give any more. */
+bool serve_missed(const gossip_t *g);
+void serve_lose(gossip_t *g); /* says so to the node; FINISHED */
 
 /* -- repair.c -- */
 void repair_ask_heard(gossip_t *g, size_t from, const uint8_t *bytes, size_t size);

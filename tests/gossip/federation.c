@@ -102,6 +102,7 @@ static bool make_record(federation_t *f, size_t p, const gossip_action_t *action
     uint64_t peer = p;
     memcpy(record, &peer, sizeof peer);
     memcpy(record + 8, digest.bytes, 8);
+    memset(record + 16, f->padding[p], f->record_bytes - 16);
     *answer = (gossip_event_t){
         .kind = GOSSIP_EV_RECORD, .round = action->round, .bytes = record, .size = f->record_bytes};
     return true;
@@ -158,6 +159,9 @@ bool federation_node(void *user, size_t p, const gossip_action_t *action, gossip
     case GOSSIP_ACT_STAGE:
         *busy_ms = f->record_ms[p];
         return make_record(f, p, action, answer);
+    case GOSSIP_ACT_LOST:
+        f->lost[p] = true;
+        return false;
     case GOSSIP_ACT_FINISHED:
         f->finished[p] = true;
         return false;

@@ -25,6 +25,7 @@ typedef struct {
     uint32_t stages;        /* of records behind the consensus */
     size_t record_bytes;    /* of each of them; 0: 16 */
     int64_t record_ms[FEDERATION_PEERS]; /* how long a peer makes each; 0: 20 */
+    uint8_t padding[FEDERATION_PEERS];   /* what a peer's records are filled up with */
 
     /* what came of it */
     gossip_graph_t graph;
@@ -38,6 +39,8 @@ typedef struct {
     hash_t digest[FEDERATION_PEERS];
     gossip_report_t report[FEDERATION_PEERS];
     bool done[FEDERATION_PEERS], finished[FEDERATION_PEERS];
+    bool lost[FEDERATION_PEERS]; /* the others ended without it, and it could not get what they have
+                                  */
     float *trained[FEDERATION_PEERS];  /* (floats) mixed model of the last training exchange */
     float *estimate[FEDERATION_PEERS]; /* (floats) last adopted values */
     float **history[FEDERATION_PEERS]; /* [round](floats) values that TRAIN began with */
@@ -45,7 +48,8 @@ typedef struct {
     size_t merged;                                           /* records in the last MERGE */
     unsigned notes[FEDERATION_PEERS][GOSSIP_NOTE_PHASE + 1]; /* by the peer noting */
     unsigned about[FEDERATION_PEERS][GOSSIP_NOTE_PHASE + 1]; /* by the peer noted */
-    /* [peer][stage - 1] what STAGE(stage + 1) handed it: who, as a bit set, and a digest of it all */
+    /* [peer][stage - 1] what STAGE(stage + 1) handed it: who, as a bit set, and a digest of it all
+     */
     unsigned staged_of[FEDERATION_PEERS][GOSSIP_STAGES_MAX];
     hash_t staged[FEDERATION_PEERS][GOSSIP_STAGES_MAX];
     char refused[160];
@@ -60,6 +64,6 @@ void federation_start_peer(federation_t *f, size_t peer, int64_t at_ms, bool rej
 size_t federation_floats(const federation_t *f);
 /* The node of every peer; a test may wrap it. */
 gossip_sim_node_fn federation_node;
-/* Asserts that all peers but those in `except` (a bit set) are done with one digest, and were handed
- * the same records at the end of every stage. */
+/* Asserts that all peers but those in `except` (a bit set) are done with one digest, and were
+ * handed the same records at the end of every stage. */
 void federation_assert_one(const federation_t *f, unsigned except);

@@ -246,12 +246,113 @@ static void an_answer_to_what_was_asked_before_does_not_count(void **state)
     frames_free(&f);
 }
 
+/* Who made a listed record is gone before it was here; started again, it makes the same once more.
+ */
+static void the_same_bytes_under_another_id_are_as_good(void **state)
+{
+    (void)state;
+    for (int same = 0; same < 2; same++) {
+        frames_t f;
+        hash_t part;
+        uint8_t roll[HASH_BYTES + ROLL_ENTRY] = {0}, record[HASH_BYTES + 1] = {0};
+        const wire_object_t roll_id = record_id(WIRE_ROLL_1, 1, 1),
+                            old_id = record_id(WIRE_STAGE_1, 2, 1),
+                            new_id = record_id(WIRE_STAGE_1, 2, 2);
+        begin_stages(&f, 6);
+        hash_t digest = object_digest(&part, record, sizeof record);
+        wire_put(roll + HASH_BYTES, 4, 2);
+        memcpy(roll + HASH_BYTES + 4, digest.bytes, HASH_BYTES);
+        give(&f, &roll_id, roll, sizeof roll);
+        offer(&f, &old_id, sizeof record, &digest);
+        f.now += 3000; /* it does not come */
+        record[HASH_BYTES] = !same;
+        give(&f, &new_id, record, sizeof record);
+        const assembly_t *assembly = &record_find(f.g, WIRE_STAGE_1, 2)->assembly;
+        assert_int_equal(assembly->id.incarnation, same ? 2 : 1);
+        assert_int_equal(assembly->whole, same);
+        frames_free(&f);
+    }
+}
+
+/* Peer 1 went on from the first of two rolls, I from the second: the first was not hopeless. */
+static void who_gave_up_too_early_goes_back(void **state)
+{
+    (void)state;
+    for (size_t mine = 1; mine < 3; mine++) {
+        frames_t f;
+        uint8_t rolls[2][HASH_BYTES + ROLL_ENTRY] = {0}, record[HASH_BYTES] = {0};
+        hash_t digest[2];
+        const wire_object_t listed = record_id(WIRE_STAGE_1, 2, 1);
+        begin_stages(&f, 6);
+        make_own(&f, "mine");
+        hash_t of = give(&f, &listed, record, sizeof record);
+        wire_put(rolls[mine - 1] + HASH_BYTES, 4, 2);
+        memcpy(rolls[mine - 1] + HASH_BYTES + 4, of.bytes, HASH_BYTES);
+        for (size_t i = 0; i < 2;
+             i++) { /* mine lists one record, the other none: I go on at once */
+            size_t k = i ? 2 - mine : mine - 1;
+            const wire_object_t id = record_id(WIRE_ROLL_1, 1 + k, 1);
+            digest[k] = give(&f, &id, rolls[k], k == mine - 1 ? sizeof rolls[k] : HASH_BYTES);
+        }
+        assert_int_equal(f.g->stage, 2);
+        assert_memory_equal(&f.g->stage_context, &digest[mine - 1], HASH_BYTES);
+        const wire_object_t second = record_id(WIRE_STAGE_2, 1, 1);
+        give(&f, &second, digest[2 - mine].bytes, HASH_BYTES);
+        assert_memory_equal(&f.g->stage_context, &digest[0], HASH_BYTES);
+        assert_int_equal(f.g->stage_out, mine == 1 ? 1 : 2); /* asked again */
+        frames_free(&f);
+    }
+}
+
+static bool told_lost(frames_t *f)
+{
+    gossip_event_t tick = {.kind = GOSSIP_EV_TICK, .now_ms = ++f->now};
+    gossip_step(f->g, &tick, &f->out);
+    bool lost = false;
+    for (size_t i = 0; i < f->out.count; i++)
+        lost |= f->out.items[i].kind == GOSSIP_ACT_LOST;
+    assert_int_equal(f->g->phase == PHASE_FINISHED, lost);
+    gossip_actions_clear(&f->out);
+    return lost;
+}
+
+/* Only who took no part in the decision, when one who did is done and all who did are gone. */
+static void who_comes_too_late_is_told(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 10; i++) {
+        frames_t f;
+        begin_stages(&f, 6);
+        if (i % 2)
+            f.g->phase = PHASE_ADOPT;
+        f.g->decided = 4;
+        f.g->joined = 6;
+        f.g->mixed_exchange = 5;
+        f.g->members[1].status.flags = f.g->members[2].status.flags = WIRE_DEAD | WIRE_DONE;
+        if (i / 2 == 1)
+            f.g->joined = 4;
+        if (i / 2 == 2)
+            f.g->members[2].status.flags = 0; /* lives, and decided */
+        if (i / 2 == 3)
+            f.g->members[1].status.flags = f.g->members[2].status.flags = WIRE_DEAD;
+        if (i / 2 == 4) { /* lives, and is done */
+            f.g->present[0] = 0;
+            f.g->members[2].status.flags = WIRE_DONE;
+        }
+        assert_int_equal(told_lost(&f), i / 2 == 0);
+        frames_free(&f);
+    }
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(records_and_rolls_of_wrong_sizes_are_not_pulled),
     cmocka_unit_test(rolls_that_cannot_be_are_refused),
     cmocka_unit_test(of_two_rolls_that_of_the_lowest_origin_counts),
     cmocka_unit_test(records_about_something_else_do_not_count),
     cmocka_unit_test(what_a_roll_lists_stays),
+    cmocka_unit_test(the_same_bytes_under_another_id_are_as_good),
+    cmocka_unit_test(who_gave_up_too_early_goes_back),
+    cmocka_unit_test(who_comes_too_late_is_told),
     cmocka_unit_test(an_answer_to_what_was_asked_before_does_not_count),
 };
 

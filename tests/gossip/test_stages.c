@@ -90,6 +90,7 @@ typedef struct {
     uint32_t stage;
     int64_t back_ms;  /* behind the crash; 0: never */
     int64_t after_ms; /* its record is made, and so long after being asked it crashes; 0: at once */
+    bool differs;     /* back, it makes other records than before */
     bool struck;
 } trap_t;
 
@@ -103,10 +104,12 @@ static bool trap_node(void *user, size_t p, const gossip_action_t *action, gossi
     if (!here)
         return federation_node(&trap->f, p, action, answer, busy_ms);
     trap->struck = true;
+    bool answers = trap->after_ms && federation_node(&trap->f, p, action, answer, busy_ms);
+    trap->f.padding[p] = trap->differs;
     gossip_sim_crash(trap->f.sim, p, now + trap->after_ms);
     if (trap->back_ms)
-        federation_start_peer(&trap->f, p, now + 2000 + trap->back_ms, true);
-    return trap->after_ms && federation_node(&trap->f, p, action, answer, busy_ms);
+        federation_start_peer(&trap->f, p, now + trap->after_ms + trap->back_ms, true);
+    return answers;
 }
 
 static void run_trap(trap_t *trap)
@@ -179,7 +182,7 @@ static void who_dies_and_comes_back_ends_with_the_same_records(void **state)
                        .victim = 1,
                        .stage = 1 + i / 2,
                        .after_ms = i / 2 ? 2000 : 0,
-                       .back_ms = 5000};
+                       .back_ms = i / 2 ? 5000 : 7000};
         run_trap(&trap);
         federation_assert_one(&trap.f, 0);
         federation_free(&trap.f);
@@ -219,6 +222,70 @@ static void a_roll_that_nobody_can_meet_is_given_up(void **state)
         federation_free(&trap.f);
     }
     assert_true(unmet > 0); /* else this tests nothing */
+}
+
+/* The lowest dies amid sending its record and its roll, as above, and comes back. Its record of
+ * then counts if somebody has it whole or it makes the same again, else another roll is made. */
+static void who_makes_the_roll_and_comes_back_holds_nobody_up(void **state)
+{
+    (void)state;
+    size_t met[2] = {0};
+    for (unsigned i = 0; i < 14; i++) {
+        trap_t trap = {.f = {.peers = 4,
+                             .topology = GOSSIP_RING,
+                             .rounds = 2,
+                             .channels = 2,
+                             .stages = 2,
+                             .record_bytes = 10 * CHUNK_BYTES,
+                             .record_ms = {30000, 20, 20, 20},
+                             .net = {.bandwidth = 1e6}},
+                       .victim = 0,
+                       .stage = 1,
+                       .after_ms = 30100 + i / 2 * 400,
+                       .back_ms = 8000,
+                       .differs = i % 2};
+        run_trap(&trap);
+        federation_assert_one(&trap.f, 0);
+        assert_true(trap.f.staged_of[3][0] == 0xf || trap.f.staged_of[3][0] == 0xe);
+        if (!trap.differs) /* what it makes is what the roll lists */
+            for (size_t p = 1; p < 4; p++) {
+                const record_t *roll =
+                    record_find((gossip_t *)gossip_sim_peer(trap.f.sim, p), WIRE_ROLL_1, 0);
+                assert_true(!roll || !roll->assembly.refused);
+            }
+        met[trap.f.staged_of[3][0] == 0xf]++;
+        federation_free(&trap.f);
+    }
+    assert_true(met[0] > 0 && met[1] > 0); /* else this tests nothing */
+}
+
+/* It comes back as the others end: it ends with what they have, or is told that it cannot, or finds
+ * nobody at all and has a consensus of its own alone, which its node refuses. */
+static void who_comes_back_as_the_others_end_makes_no_records_alone(void **state)
+{
+    (void)state;
+    size_t lost = 0, same = 0;
+    for (int64_t after_ms = 140; after_ms < 340; after_ms += 20) {
+        trap_t trap = {.f = {.peers = 5,
+                             .topology = GOSSIP_FULL,
+                             .rounds = 1,
+                             .channels = 2,
+                             .stages = 2,
+                             .record_bytes = 9 * CHUNK_BYTES + 16,
+                             .net = {.bandwidth = 1e6}},
+                       .victim = 0,
+                       .stage = 3, /* behind the last: it is done */
+                       .after_ms = after_ms,
+                       .back_ms = 300};
+        run_trap(&trap);
+        bool alone = trap.f.report[0].live == 1;
+        federation_assert_one(&trap.f, trap.f.lost[0] || alone ? 1 : 0);
+        assert_true(trap.f.finished[0]);
+        lost += trap.f.lost[0];
+        same += !trap.f.lost[0] && !alone;
+        federation_free(&trap.f);
+    }
+    assert_true(lost > 0 && same > 0); /* else this tests nothing */
 }
 
 /* Both halves give each other up and go on from rolls of their own; then they hear each other again
@@ -286,6 +353,8 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(who_dies_behind_its_record_holds_nobody_up),
     cmocka_unit_test(who_dies_and_comes_back_ends_with_the_same_records),
     cmocka_unit_test(a_roll_that_nobody_can_meet_is_given_up),
+    cmocka_unit_test(who_makes_the_roll_and_comes_back_holds_nobody_up),
+    cmocka_unit_test(who_comes_back_as_the_others_end_makes_no_records_alone),
     cmocka_unit_test(halves_that_meet_again_end_with_the_same_records),
     cmocka_unit_test(drawn_faults_end_in_the_same_records),
 };
