@@ -15,6 +15,7 @@
 #include "base/text.h"
 #include "gossip/net.h"
 #include "nn/train.h"
+#include "node/calibration.h"
 #include "node/checkpoint.h"
 #include "node/commands.h"
 #include "node/identity.h"
@@ -229,6 +230,12 @@ static err_t converge(session_t *s, bool rejoin)
                  "no other peer is there any more, so nobody has a state to give: when the others "
                  "have finished, their consensus.safetensors in %s is this peer's too",
                  s->run);
+        if (action.kind == GOSSIP_ACT_LOST)
+            FAIL(
+                ERR_REFUSED,
+                "the others have finished and are gone, and nobody is left to give what they ended "
+                "with: their consensus.safetensors%s in %s are this peer's too",
+                node_calibration_wanted(&s->config) ? " and " NODE_INT8_FILE : "", s->run);
         TRY(node_learner_act(s->learner, &action, &answer, &answered, &end_training));
         if (end_training)
             gossip_net_give(s->net, &(gossip_event_t){.kind = GOSSIP_EV_END_TRAINING});
