@@ -298,13 +298,21 @@ err_t node_run_quantize(const char *run, node_setup_t *setup, FILE *out)
         goto out;
     }
     made = node_run_path(run, "quantized", "model-int8.safetensors");
-    bool by_peers = config->quantize.calibrate == NODE_CALIBRATE_PEERS && file_exists(made);
+    bool together = wants_int8(config) && config->quantize.calibrate == NODE_CALIBRATE_PEERS;
+    bool by_peers = together && file_exists(made);
     if (by_peers)
         calibration_name =
             xasprintf("by all peers together, each on at most %zu of its training pictures",
                       config->quantize.samples);
     else if (wants_int8(config))
         TRY(node_setup_load_calibration(&calibration, &calibration_name, setup));
+    if (together && !by_peers) {
+        log_warn("not_calibrated_by_peers", "instead=\"%s\"", calibration_name);
+        fprintf(out,
+                "int8: the peers' records made no model (not_calibrated in their node.log says "
+                "why); calibrated here instead, on %s\n",
+                calibration_name);
+    }
     quant_compare_options_t options = {
         .model_path = model,
         .out_folder = folder,
