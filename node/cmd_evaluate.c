@@ -80,10 +80,11 @@ static void print_timing(const evaluation_t *e)
     quant_put_seconds(p99, t->p99_s);
     text_bytes(one, (double)t->memory_1);
     text_bytes(batch, (double)t->memory_batch);
-    printf("%d thread%s, CPU level %s: loads in %s, takes %s at batch 1, %s at batch %d\n"
-           "a picture in %s (p50), %s (p90), %s (p99); %.1f pictures/s at batch %d\n",
-           e->threads, e->threads == 1 ? "" : "s", cpu_level_name(cpu_level()), load, one, batch,
-           QUANT_TIMING_BATCH, p50, p90, p99, t->images_per_s, QUANT_TIMING_BATCH);
+    printf("CPU level %s: loads in %s, takes %s at batch 1, %s at batch %d\n"
+           "a picture by 1 thread in %s (p50), %s (p90), %s (p99)\n"
+           "%.1f pictures/s at batch %d by %d thread%s\n",
+           cpu_level_name(cpu_level()), load, one, batch, QUANT_TIMING_BATCH, p50, p90, p99,
+           t->images_per_s, QUANT_TIMING_BATCH, t->threads, t->threads == 1 ? "" : "s");
 }
 
 static void print_text(const evaluation_t *e)

@@ -62,10 +62,12 @@ json_t *quant_timing_json(const quant_timing_t *t)
 {
     if (!t->runs)
         return json_null();
-    json_t *latency = json_pack("{s:i, s:o, s:f, s:f, s:f}", "batch", 1, "runs", whole(t->runs),
-                                "p50_s", t->p50_s, "p90_s", t->p90_s, "p99_s", t->p99_s);
-    json_t *throughput = json_pack("{s:i, s:o, s:f}", "batch", (int)QUANT_TIMING_BATCH, "runs",
-                                   whole(t->batches), "images_per_s", t->images_per_s);
+    json_t *latency =
+        json_pack("{s:i, s:i, s:o, s:f, s:f, s:f}", "batch", 1, "threads", 1, "runs",
+                  whole(t->runs), "p50_s", t->p50_s, "p90_s", t->p90_s, "p99_s", t->p99_s);
+    json_t *throughput =
+        json_pack("{s:i, s:i, s:o, s:f}", "batch", (int)QUANT_TIMING_BATCH, "threads", t->threads,
+                  "runs", whole(t->batches), "images_per_s", t->images_per_s);
     json_t *memory =
         json_pack("{s:o, s:o}", "batch_1", whole(t->memory_1), "batch_32", whole(t->memory_batch));
     return json_pack("{s:f, s:o, s:o, s:o}", "load_s", t->load_s, "latency", latency, "throughput",

@@ -44,10 +44,12 @@ static void put_timing(const quant_comparison_t *c, FILE *out)
     const quant_timing_t *t = &c->results[0].timing;
     if (!t->runs)
         return;
-    fprintf(out,
-            "latency, throughput: pictures decoded already, %d thread%s, CPU level %s, in turns\n"
-            "memory: what loading and running added to a process, at most\n",
-            c->threads, c->threads == 1 ? "" : "s", cpu_level_name(cpu_level()));
+    fprintf(
+        out,
+        "latency: one picture by 1 thread; throughput: by %d thread%s; both of pictures decoded\n"
+        "      already, in turns, CPU level %s\n"
+        "memory: what loading and running added to a process, at most\n",
+        t->threads, t->threads == 1 ? "" : "s", cpu_level_name(cpu_level()));
 }
 
 void quant_put_notes(const quant_comparison_t *c, FILE *out)

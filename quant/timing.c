@@ -198,7 +198,7 @@ static double percentile(const double *sorted, size_t count, double part)
     return sorted[rank ? rank - 1 : 0];
 }
 
-static void summarize(quant_timing_t *timing, samples_t *one, samples_t *batch)
+static void summarize(quant_timing_t *timing, samples_t *one, samples_t *batch, int threads)
 {
     double load_s[2 * TURNS];
     memcpy(load_s, one->load_s, sizeof one->load_s);
@@ -208,6 +208,7 @@ static void summarize(quant_timing_t *timing, samples_t *one, samples_t *batch)
     qsort(batch->s, batch->count, sizeof *batch->s, rising);
     *timing = (quant_timing_t){
         .runs = one->count,
+        .threads = threads,
         .load_s = percentile(load_s, 2 * TURNS, 0.5),
         .p50_s = percentile(one->s, one->count, 0.5),
         .p90_s = percentile(one->s, one->count, 0.9),
@@ -230,13 +231,13 @@ err_t quant_time(quant_timing_t *timings, const char *const *paths, size_t count
             const turn_t turn = {.path = paths[k / 2],
                                  .set = set,
                                  .batch = k % 2 ? QUANT_TIMING_BATCH : 1,
-                                 .threads = threads,
+                                 .threads = k % 2 ? threads : 1,
                                  .seconds = seconds / TURNS,
                                  .interrupted = interrupted};
             TRY(take_turn(&samples[k], number, &turn));
         }
     for (size_t i = 0; i < count; i++)
-        summarize(&timings[i], &samples[2 * i], &samples[2 * i + 1]);
+        summarize(&timings[i], &samples[2 * i], &samples[2 * i + 1], threads);
 out:
     for (size_t k = 0; k < 2 * count; k++)
         free(samples[k].s);

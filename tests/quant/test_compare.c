@@ -180,6 +180,7 @@ static void check_timing(const json_t *json)
     assert_true(real(latency, "p50_s") <= real(latency, "p90_s"));
     assert_true(real(latency, "p90_s") <= real(latency, "p99_s"));
     assert_true(real(latency, "runs") >= 9 && real(latency, "batch") == 1);
+    assert_true(real(latency, "threads") == 1 && real(throughput, "threads") == 1);
     assert_true(real(throughput, "images_per_s") > 0 && real(throughput, "batch") == 32);
     assert_true(real(json_object_get(timing, "memory_bytes"), "batch_32") >= 0);
 }
@@ -295,8 +296,8 @@ static void table_has_a_line_for_each_measure(void **unused)
                                 result_of(QUANT_INT8, "int8", 0.9075)};
     results[1].drop_points = 0.45;
     results[1].signals = (quant_signals_t){layers, 1, 0, 16};
-    results[0].timing = (quant_timing_t){9, 0.012, 0.00075, 0.0008, 1.5, 9, 1465.2, 1000, 2000};
-    results[1].timing = (quant_timing_t){9, 0.012, 0.00025, 0.0008, 1.5, 9, 2930.4, 1000, 2000};
+    results[0].timing = (quant_timing_t){9, 2, 0.012, 0.00075, 0.0008, 1.5, 9, 1465.2, 1000, 2000};
+    results[1].timing = (quant_timing_t){9, 2, 0.012, 0.00025, 0.0008, 1.5, 9, 2930.4, 1000, 2000};
     quant_comparison_t c = {.model = model,
                             .data = data,
                             .samples = 400,
@@ -324,6 +325,7 @@ static void table_has_a_line_for_each_measure(void **unused)
         "\nint8: calibrated on 64 pictures of noise,\n      ranges cut by mse, biases corrected\n",
         "\nint8: signal to noise is lowest, 31.4 dB, at conv1\n",
         "standard error is 1.42 points",
+        "\nlatency: one picture by 1 thread; throughput: by 2 threads; both of pictures decoded\n",
         "projected"};
     char *text = printed(&c);
     for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++)

@@ -148,7 +148,7 @@ static void files_take_turns_and_errors_come_back(void **unused)
         const quant_timing_t *t = &timings[i];
         assert_true(t->runs >= 9 && t->batches >= 9 && t->load_s > 0);
         assert_true(t->p50_s > 0 && t->p50_s <= t->p90_s && t->p90_s <= t->p99_s);
-        assert_true(t->images_per_s > 0);
+        assert_true(t->images_per_s > 0 && t->threads == 2);
     }
     assert_int_equal(quant_time(timings, paths, 2, &f.set, 1, 1, &interrupted), ERR_REFUSED);
     fixture_free(&f);
