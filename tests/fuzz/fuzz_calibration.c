@@ -1,7 +1,6 @@
 /* Any bytes as records of calibration: refused, or numbers within their bounds. The first byte
  * picks which record, and whether a good head stands before the rest, so that mutations get past
  * it. */
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -31,8 +30,8 @@ static void try_ranges(const nn_net_t *net, const uint8_t *bytes, size_t size)
     if (node_ranges_read(&ranges, net, bytes, size))
         return;
     for (size_t t = 0; t < net->tensor_count; t++)
-        if (!(ranges.min[t] <= 0 && ranges.max[t] >= 0) || !isfinite(ranges.min[t]) ||
-            !isfinite(ranges.max[t]))
+        if (!(ranges.min[t] <= 0 && ranges.min[t] >= -0x1p100f && ranges.max[t] >= 0 &&
+              ranges.max[t] <= 0x1p100f))
             abort();
     quant_ranges_free(&ranges);
 }
@@ -49,6 +48,10 @@ static void try_counts(const nn_net_t *net, const uint8_t *bytes, size_t size)
         if (sum != (quant_tensor_is_operand(net, (int)t) ? elements : 0))
             abort();
     }
+    const int64_t most = (int64_t)(counts.pictures << 32);
+    for (size_t c = 0; c < counts.channel_count; c++)
+        if (counts.sums[c] < -most || counts.sums[c] > most)
+            abort();
     quant_counts_free(&counts);
 }
 

@@ -7,8 +7,10 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "nn/plan.h"
 #include "node/calibration_record.h"
 #include "quant/fold.h"
+#include "quant/tensors.h"
 #include "tests/quant/models.h"
 
 enum { PEERS = 5, PICTURES = 60 };
@@ -194,10 +196,20 @@ static void an_interruption_ends_it(void **state)
     group_free(&g);
 }
 
+/* In memory of just its size, so that a sanitizer sees a read past its end. */
+static uint8_t *exactly(const uint8_t *bytes, size_t size)
+{
+    uint8_t *copy = xcalloc(size, 1);
+    memcpy(copy, bytes, size);
+    return copy;
+}
+
 static const char *read_ranges(const group_t *g, const uint8_t *bytes, size_t size)
 {
     quant_ranges_t ranges;
-    const char *wrong = node_ranges_read(&ranges, g->calibration[0].net, bytes, size);
+    uint8_t *record = exactly(bytes, size);
+    const char *wrong = node_ranges_read(&ranges, g->calibration[0].net, record, size);
+    free(record);
     if (!wrong)
         quant_ranges_free(&ranges);
     else
@@ -240,7 +252,9 @@ static void each_bound_of_ranges_is_checked(void **state)
 static const char *read_counts(const group_t *g, const uint8_t *bytes, size_t size)
 {
     quant_counts_t counts;
-    const char *wrong = node_counts_read(&counts, g->calibration[0].net, bytes, size);
+    uint8_t *record = exactly(bytes, size);
+    const char *wrong = node_counts_read(&counts, g->calibration[0].net, record, size);
+    free(record);
     if (!wrong)
         quant_counts_free(&counts);
     else
@@ -332,7 +346,25 @@ static void each_bound_of_counts_is_checked(void **state)
     group_free(&g);
 }
 
-/* Any byte changed anywhere: refused, or sound and within the bounds; never past the end. */
+/* What node_counts_read() promises of counts that it takes. */
+static void assert_bounded(const group_t *g, const quant_counts_t *counts)
+{
+    const nn_net_t *net = g->calibration[0].net;
+    assert_in_range(counts->pictures, 2, NODE_CALIBRATION_PICTURES_MAX);
+    assert_int_equal(counts->tensor_count, net->tensor_count);
+    for (size_t t = 0; t < counts->tensor_count; t++) {
+        uint64_t sum = 0, all = counts->pictures * nn_shape_count(net->tensors[t]);
+        for (size_t i = 0; i < QUANT_BINS; i++)
+            sum += counts->bins[t * QUANT_BINS + i];
+        assert_int_equal(sum, quant_tensor_is_operand(net, (int)t) ? all : 0);
+    }
+    const int64_t most = (int64_t)(counts->pictures << 32);
+    for (size_t c = 0; c < counts->channel_count; c++)
+        assert_true(counts->sums[c] >= -most && counts->sums[c] <= most);
+}
+
+/* Any byte changed anywhere, or the end cut off: refused, or sound and within the bounds. The
+ * record is alone in memory of just its size, so that a sanitizer sees a read past its end. */
 static void spoiled_counts_are_refused_or_bounded(void **state)
 {
     (void)state;
@@ -341,17 +373,32 @@ static void spoiled_counts_are_refused_or_bounded(void **state)
     assert_ok(node_calibration_ranges(&g.calibration[1]));
     flood(&g);
     assert_ok(node_calibration_counts(&g.calibration[1], &g.records[1], 1));
-    uint8_t *record = g.calibration[1].record;
-    size_t size = g.calibration[1].record_size;
+    const uint8_t *good = g.calibration[1].record;
+    const size_t size = g.calibration[1].record_size;
+    size_t sound = 0, refused = 0;
     rng_t rng = test_rng(5);
     for (int i = 0; i < 3000; i++) {
-        size_t at = rng_below(&rng, size);
-        uint8_t was = record[at];
-        record[at] = (uint8_t)rng_below(&rng, 256);
-        read_counts(&g, record, size);
-        record[at] = was;
+        /* half of them where the sums are: there a changed number may do */
+        size_t at = i % 2 ? rng_below(&rng, size) : size - 1 - rng_below(&rng, 200);
+        size_t kept = i % 10 ? size : rng_below(&rng, size);
+        uint8_t *record = exactly(good, kept);
+        if (at < kept)
+            record[at] = (uint8_t)rng_below(&rng, 256);
+        quant_counts_t counts;
+        const char *wrong = node_counts_read(&counts, g.calibration[0].net, record, kept);
+        if (wrong) {
+            assert_null(counts.bins);
+            assert_null(counts.sums);
+        } else {
+            assert_int_equal(kept, size);
+            assert_bounded(&g, &counts);
+            quant_counts_free(&counts);
+        }
+        *(wrong ? &refused : &sound) += 1;
+        free(record);
     }
-    assert_string_equal(read_counts(&g, record, size), "sound");
+    assert_true(sound > 100 && refused > 1000); /* else this tests little */
+    assert_string_equal(read_counts(&g, good, size), "sound");
     group_free(&g);
 }
 
