@@ -157,6 +157,19 @@ static void cost_of_run(double *cost_per_mb, const char *folder)
     free(path);
 }
 
+/* Where to write when nobody says: beside the model. What a run made of its consensus, maybe
+ * calibrated by all peers, is not written over. */
+static char *out_beside(const char *folder)
+{
+    char *config = xasprintf("%s/config.yaml", folder), *out = xasprintf("%s/quantized", folder);
+    for (int k = 2; file_exists(config) && file_exists(out); k++) {
+        free(out);
+        out = xasprintf("%s/quantized-%d", folder, k);
+    }
+    free(config);
+    return out;
+}
+
 /* The run that MODEL lies in, or whose peer's folder it lies in, says what was sent. */
 static err_t make_plan(plan_t *plan, const node_args_t *args)
 {
@@ -164,7 +177,9 @@ static err_t make_plan(plan_t *plan, const node_args_t *args)
     *plan = (plan_t){.bytes_run = -1.0, .cost_per_mb = 5.0, .seconds = TIMING_S};
     char *copy = xstrdup(args->positional[0]), *folder = xstrdup(dirname(copy));
     char *above = xasprintf("%s/..", folder);
-    plan->out = args->out ? xstrdup(args->out) : xasprintf("%s/quantized", folder);
+    plan->out = args->out ? xstrdup(args->out) : out_beside(folder);
+    if (!*plan->out)
+        FAIL(ERR_USAGE, "--out: the name of the folder is empty");
     TRY(parse_precisions(plan, args->precisions ? args->precisions : "fp16,int8"));
     TRY(parse_int8(plan, args));
     TRY(parse_qat(plan, args));
@@ -325,10 +340,12 @@ int cmd_quantize(const node_args_t *args)
     if (args->qat_epochs)
         TRY(train_aware(&options, &aware, &aware_name, &plan, args, &model));
     TRY(quant_compare(&comparison, &options));
-    if (args->json)
+    if (args->json) {
         TRY(print_json(plan.out));
-    else
+    } else {
         quant_comparison_print(&comparison, stdout);
+        printf("files: in %s\n", plan.out);
+    }
 out:
     quant_comparison_free(&comparison);
     data_set_free(&calibration);

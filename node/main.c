@@ -44,7 +44,8 @@ static const node_command_t commands[] = {
          "Writes MODEL as FP16 and INT8 files and compares them on --data: accuracy, what each "
          "class gets, bytes, speed, memory, communication and money, as a table, and in full in "
          "comparison.json and comparison.md. INT8 is calibrated on pictures that are left out "
-         "of the test.",
+         "of the test. All is written into the folder quantized beside MODEL, or in a run that has "
+         "one into quantized-2 and so on.",
      .options =
          "data,out,precisions,calibration,calibration-data,samples,apart,per-tensor,weight-bits,"
          "bias-correction,qat-epochs,qat-data,qat-lr,time,cost-per-mb,bytes-run,threads,json",
