@@ -63,13 +63,13 @@ static const option_t options[] = {
     {"apart", "seed", "N", "What the pictures to calibrate on are drawn by; 1 when not given",
      OPTION_NUMBER, AT(seed)},
     {"per-tensor", "per-tensor", NULL,
-     "Compare with int8 of one weight scale a layer, instead of one an output channel",
-     OPTION_FLAG, AT(per_tensor)},
+     "Compare with int8 of one weight scale a layer, instead of one an output channel", OPTION_FLAG,
+     AT(per_tensor)},
     {"weight-bits", "weight-bits", "B", "Bits of int8's weights, 2 to 8; 8 when not given",
      OPTION_NUMBER, AT(weight_bits)},
     {"bias-correction", "bias-correction", "on|off",
-     "Take the mean error of int8's rounded weights off the biases; on when not given",
-     OPTION_TEXT, AT(bias_correction)},
+     "Take the mean error of int8's rounded weights off the biases; on when not given", OPTION_TEXT,
+     AT(bias_correction)},
     {"qat-epochs", "qat-epochs", "N",
      "Train N epochs on with weights and activations rounded, from where int8 is, and compare "
      "that too, as int8-qat",
@@ -86,7 +86,8 @@ static const option_t options[] = {
      "Time each model for so long, at batch 1 and again at 32; 1 when not given, 0: not at all",
      OPTION_TEXT, AT(seconds)},
     {"strides", "strides", "WHERE",
-     "Where a mobilenet_v2 shrinks the picture: imagenet, as torchvision's, or small, for 32 pixels",
+     "Where a mobilenet_v2 shrinks the picture: imagenet, as torchvision's, or small, for 32 "
+     "pixels",
      OPTION_TEXT, AT(strides)},
     {"input", "input", "PIXELS",
      "Height and width of its pictures; 224 when not given, 32 with strides small, 64 for a cnn",
@@ -102,8 +103,8 @@ static const option_t options[] = {
     {"model", "model", "NAME", "cnn or mobilenet_v2, which is it when not given", OPTION_TEXT,
      AT(model)},
     {"width", "width", "NUMBER", "Channel multiplier, 1 when not given", OPTION_TEXT, AT(width)},
-    {"side", "input", "PIXELS",
-     "Height and width of the pictures; 32 when not given, 64 for a cnn", OPTION_NUMBER, AT(input)},
+    {"side", "input", "PIXELS", "Height and width of the pictures; 32 when not given, 64 for a cnn",
+     OPTION_NUMBER, AT(input)},
     {"class-count", "classes", "N", "How many classes, 10 when not given", OPTION_TEXT,
      AT(classes)},
     {"precision", "precision", "NAME",
@@ -235,6 +236,25 @@ static int first_sentence(const char *help)
     return (int)(stop ? stop - help : (ptrdiff_t)strlen(help));
 }
 
+/* "  NAME ARGUMENTS      What it does", within COLUMNS. */
+static void print_command(FILE *out, const node_command_t *command)
+{
+    enum { INDENT = 25, COLUMNS = 100 };
+    char usage[64];
+    const int length = first_sentence(command->help);
+    snprintf(usage, sizeof usage, "%s %s", command->name, command->arguments);
+    int column = fprintf(out, "  %-*s", INDENT - 3, usage);
+    for (int at = 0; at < length; at++) {
+        const int word = (int)strcspn(command->help + at, " ");
+        const int shown = word < length - at ? word : length - at;
+        if (column + 1 + shown > COLUMNS)
+            column = fprintf(out, "\n%*s", INDENT - 1, "") - 1;
+        column += fprintf(out, " %.*s", shown, command->help + at);
+        at += shown;
+    }
+    fputc('\n', out);
+}
+
 /* True when the name of the command is `group` and a word more. */
 static bool in_group(const node_command_t *command, const char *group)
 {
@@ -247,14 +267,12 @@ static bool print_group(FILE *out, const node_command_t *commands, const char *g
 {
     bool any = false;
     for (const node_command_t *command = commands; command->name; command++) {
-        char usage[64];
         if (!in_group(command, group))
             continue;
         if (!any)
             fprintf(out, "Usage: hearsay %s COMMAND [OPTION...] [ARGUMENT...]\n\n", group);
         any = true;
-        snprintf(usage, sizeof usage, "%s %s", command->name, command->arguments);
-        fprintf(out, "  %-22s %.*s\n", usage, first_sentence(command->help), command->help);
+        print_command(out, command);
     }
     if (any)
         fprintf(out, "\nhearsay %s COMMAND --help tells more about one.\n", group);
@@ -265,11 +283,8 @@ static void print_commands(FILE *out, const node_command_t *commands)
 {
     fprintf(out, "hearsay: peer-to-peer federated learning by gossip\n\n"
                  "Usage: hearsay COMMAND [OPTION...] [ARGUMENT...]\n\n");
-    for (const node_command_t *command = commands; command->name; command++) {
-        char usage[64];
-        snprintf(usage, sizeof usage, "%s %s", command->name, command->arguments);
-        fprintf(out, "  %-22s %.*s\n", usage, first_sentence(command->help), command->help);
-    }
+    for (const node_command_t *command = commands; command->name; command++)
+        print_command(out, command);
     fprintf(out, "\nhearsay COMMAND --help tells more about one, hearsay help config lists every "
                  "key of a\nconfiguration. hearsay --version prints the version.\n");
 }
@@ -334,8 +349,8 @@ static int dispatch(int argc, char **argv, const node_command_t *commands)
         argv++;
         argc--;
     }
-    bool asked = help ? argc == 2
-                      : argc == 3 && (!strcmp(argv[2], "--help") || !strcmp(argv[2], "-h"));
+    bool asked =
+        help ? argc == 2 : argc == 3 && (!strcmp(argv[2], "--help") || !strcmp(argv[2], "-h"));
     if (asked && print_group(stdout, commands, argv[1]))
         return NODE_EXIT_DONE;
     for (const node_command_t *command = commands; command->name; command++) {
