@@ -8,7 +8,7 @@
 #include "quant/precision.h"
 #include "quant/report.h"
 
-enum { EVALUATION_BATCH = 64, SIGNAL_PICTURES = 16 };
+enum { EVALUATION_BATCH = 64 };
 
 /* What is at hand while the models are made. */
 typedef struct {
@@ -147,9 +147,9 @@ static quant_result_t *new_result(work_t *w, quant_precision_t precision, const 
 static err_t compare_layers(work_t *w, quant_result_t *result, const quant_integer_t *model)
 {
     const data_set_t *set = w->options->set;
-    size_t pictures = set->count < SIGNAL_PICTURES ? set->count : SIGNAL_PICTURES;
-    return quant_signals_measure(&result->signals, &w->folded, model, set, pictures,
-                                 w->options->interrupted);
+    const size_t most = quant_signal_pictures(model->net);
+    return quant_signals_measure(&result->signals, &w->folded, model, set,
+                                 set->count < most ? set->count : most, w->options->interrupted);
 }
 
 static err_t add_int8(work_t *w, bool per_tensor)

@@ -8,6 +8,8 @@
 #include "nn/plan.h"
 #include "quant/walk.h"
 
+#define PRODUCTS_MAX 1e9 /* some seconds of quant_integer_reference */
+
 typedef struct {
     const quant_integer_t *model;
     uint8_t **q;    /* (tensor_count) the integer model's tensors of the picture */
@@ -106,6 +108,18 @@ static bool same_list(const nn_net_t *a, const nn_net_t *b)
         same = a->ops[i].kind == b->ops[i].kind && a->ops[i].out == b->ops[i].out &&
                a->ops[i].in[0] == b->ops[i].in[0] && a->ops[i].in[1] == b->ops[i].in[1];
     return same;
+}
+
+size_t quant_signal_pictures(const nn_net_t *net)
+{
+    double products = 0; /* of a picture */
+    for (size_t i = 0; i < net->op_count; i++) {
+        const nn_op_t *op = &net->ops[i];
+        const nn_shape_t out = net->tensors[op->out];
+        if (quant_op_has_weights(op))
+            products += (double)(out.height * out.width) * (double)net->entries[op->weight].count;
+    }
+    return (size_t)fmax(1, fmin(16, PRODUCTS_MAX / products));
 }
 
 err_t quant_signals_measure(quant_signals_t *signals, const nn_state_t *folded,

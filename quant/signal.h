@@ -17,6 +17,8 @@ typedef struct {
     size_t pictures; /* that were looked at */
 } quant_signals_t;
 
+/* How many pictures to look at: the reference takes its time, so of large ones few. 1 .. 16. */
+size_t quant_signal_pictures(const nn_net_t *net);
 /* Every convolution, dense layer, addition and global pool, behind its activation: x is the float
  * model's tensor and x' the integer model's, dequantized, each having run the whole way from the
  * picture; over all elements of `count` pictures spread evenly over `set`, as

@@ -125,6 +125,29 @@ static void other_lists_and_interruptions_are_refused(void **unused)
     fixture_free(&f);
 }
 
+static void of_large_pictures_few_are_looked_at(void **unused)
+{
+    (void)unused;
+    static const struct {
+        nn_arch_t arch;
+        size_t pictures;
+    } cases[] = {
+        {{.name = "cnn", .width = 1, .input = 64, .classes = 10}, 16},
+        /* 3.0e8 multiplications a picture: Sandler et al. 2018, table 4 */
+        {{.name = "mobilenet_v2", .width = 1, .strides = "imagenet", .input = 224, .classes = 10},
+         3},
+        {{.name = "cnn", .width = 1, .input = 1024, .classes = 10}, 1},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        nn_net_t *net = NULL, *folded = NULL;
+        assert_ok(nn_net_new(&net, &cases[i].arch));
+        assert_ok(quant_fold_net(&folded, net));
+        assert_int_equal(quant_signal_pictures(folded), cases[i].pictures);
+        nn_net_destroy(&folded);
+        nn_net_destroy(&net);
+    }
+}
+
 #if !defined(__SANITIZE_THREAD__) /* threads do not outlive a fork there */
 static void files_take_turns_and_errors_come_back(void **unused)
 {
@@ -158,6 +181,7 @@ static void files_take_turns_and_errors_come_back(void **unused)
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(every_layer_has_its_ratio),
     cmocka_unit_test(a_spoilt_layer_shows),
+    cmocka_unit_test(of_large_pictures_few_are_looked_at),
     cmocka_unit_test(other_lists_and_interruptions_are_refused),
 #if !defined(__SANITIZE_THREAD__)
     cmocka_unit_test(files_take_turns_and_errors_come_back),
