@@ -344,8 +344,8 @@ static err_t check_training(config_draft_t *draft)
                  "what is rounded has to learn, and model.freeze: features keeps it as it is");
     if (c->train.quantization_aware_rounds && c->time_limit_s > 0)
         FAIL_KEY("train.quantization_aware_rounds",
-                 "these are the last of %u rounds, and a run that time_limit_s: %g ends early never "
-                 "comes to them: leave one of the two out",
+                 "these are the last of %u rounds, and a run that time_limit_s: %g ends early "
+                 "never comes to them: leave one of the two out",
                  c->rounds, c->time_limit_s);
     if (s->kind == NN_SCHEDULE_STEP && !s->milestone_count && !s->every_epochs)
         FAIL_KEY("train.schedule",

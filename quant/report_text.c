@@ -6,6 +6,12 @@
 #include "quant/precision.h"
 #include "quant/report.h"
 
+static void put_weight_bits(const quant_comparison_t *c, FILE *out)
+{
+    if (c->convert.weight_bits != 8)
+        fprintf(out, ", weights of %d bits in bytes", c->convert.weight_bits);
+}
+
 static void put_calibration(const quant_comparison_t *c, FILE *out)
 {
     fprintf(out, "int8: calibrated ");
@@ -14,8 +20,7 @@ static void put_calibration(const quant_comparison_t *c, FILE *out)
                 c->calibration_samples == 1 ? "" : "s");
     fprintf(out, "%s,\n      ranges cut by %s, biases %scorrected", c->calibration,
             quant_clipping_name(c->convert.clipping), c->convert.bias_correction ? "" : "not ");
-    if (c->convert.weight_bits != 8)
-        fprintf(out, ", weights of %d bits in bytes", c->convert.weight_bits);
+    put_weight_bits(c, out);
     fputc('\n', out);
 }
 
@@ -23,9 +28,11 @@ static void put_aware(const quant_comparison_t *c, FILE *out)
 {
     fprintf(out,
             "int8-qat: trained on for %zu epoch%s with weights and activations rounded, on %zu\n"
-            "      pictures %s%s\n",
+            "      pictures %s%s",
             c->aware_epochs, c->aware_epochs == 1 ? "" : "s", c->aware_samples, c->aware,
             c->aware_per_tensor ? "; one weight scale a layer" : "");
+    put_weight_bits(c, out);
+    fputc('\n', out);
 }
 
 static void put_layers(const quant_result_t *r, FILE *out)
