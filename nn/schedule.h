@@ -21,9 +21,9 @@ typedef struct {
     double lr_min; /* COSINE: reached at the end of the run */
 } nn_schedule_t;
 
-/* The rate of step `step` of `steps` in epoch `epoch` of `epochs`, which may end within one, counted from 0. With steps as
- * small as an optimizer's these are torch.optim.lr_scheduler's MultiStepLR, StepLR, LinearLR and
- * CosineAnnealingLR, the last over what the warm-up leaves of the run. An epoch behind the last
- * (`rounds` was lowered) is taken for the last. */
+/* The rate of step `step` of `steps` in epoch `epoch` of `epochs`, which may end within one,
+ * counted from 0. With steps as small as an optimizer's these are torch.optim.lr_scheduler's
+ * MultiStepLR, StepLR, LinearLR and CosineAnnealingLR, the last over what the warm-up leaves of the
+ * run. An epoch behind the last (`rounds` was lowered) is taken for the last. */
 double nn_schedule_lr(const nn_schedule_t *schedule, uint64_t epoch, double epochs, size_t step,
                       size_t steps);
