@@ -34,8 +34,9 @@ quantize: {{precisions: []}}
 
 
 def free_port(count):
-    """A base port with `count` free ports behind it, below those of tests/cli."""
-    for base in range(10000 + os.getpid() % 5000, 20000 - count, 97):
+    """A base port with `count` free ports behind it, below those of tests/cli; a run beside this one
+    begins elsewhere."""
+    for base in range(10000 + os.getpid() * 32 % 8000, 20000 - count, 97):
         sockets = []
         try:
             for port in range(base, base + count):
