@@ -148,14 +148,6 @@ void quant_engine_run(quant_engine_t *engine, float *logits, const float *x, siz
         nn_threads_run(engine->threads, run_pictures, engine);
 }
 
-size_t quant_engine_bytes(const quant_engine_t *engine)
-{
-    const quant_plan_t *plan = &engine->plan;
-    return sizeof *engine + plan->packed + engine->parts * (engine->memory_part + plan->scratch) +
-           plan->step_count * sizeof *plan->steps + plan->stage_count * sizeof *plan->stages +
-           plan->model->net->tensor_count * sizeof *plan->places;
-}
-
 const char *quant_engine_level(const quant_engine_t *engine)
 {
     return engine->plan.kernels->name;

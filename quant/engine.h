@@ -17,7 +17,5 @@ void quant_engine_destroy(quant_engine_t **engine);
 /*   out logits (n,classes)
  *   in  x (n,H,W,3) float32, normalised; 1 <= n <= batch */
 void quant_engine_run(quant_engine_t *engine, float *logits, const float *x, size_t n);
-/* Bytes that the engine holds, packed weights included. */
-size_t quant_engine_bytes(const quant_engine_t *engine);
 /* "avx2", "vnni" and so on: the kernels in use. */
 const char *quant_engine_level(const quant_engine_t *engine);

@@ -83,7 +83,6 @@ void quant_onnx_node(quant_onnx_graph_t *graph, const char *type, const char *ou
     if (attributes)
         quant_proto_append(&node, attributes);
     quant_proto_message(&graph->nodes, GRAPH_NODE, &node);
-    graph->node_count++;
 }
 
 static void put_dim(quant_proto_t *shape, size_t size)

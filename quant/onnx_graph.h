@@ -19,7 +19,6 @@ enum { QUANT_ONNX_OPSET = 13, QUANT_ONNX_IR = 7, QUANT_ONNX_NAME_MAX = 160, QUAN
 /* {0} is an empty graph. */
 typedef struct {
     quant_proto_t nodes, initializers; /* fields of a GraphProto; owned */
-    size_t node_count;
 } quant_onnx_graph_t;
 
 void quant_onnx_graph_free(quant_onnx_graph_t *graph);

@@ -5,21 +5,16 @@
 #include "base/text.h"
 
 static const struct {
-    const char *name, *arithmetic, *computes;
+    const char *name, *computes;
 } precisions[QUANT_PRECISIONS] = {
-    [QUANT_FP32] = {"fp32", "float32", "float32 weights, float32 arithmetic"},
-    [QUANT_FP16] = {"fp16", "float32", "float16 weights, float32 arithmetic"},
-    [QUANT_INT8] = {"int8", "int8", "int8 weights and activations, int32 sums"},
+    [QUANT_FP32] = {"fp32", "float32 weights, float32 arithmetic"},
+    [QUANT_FP16] = {"fp16", "float16 weights, float32 arithmetic"},
+    [QUANT_INT8] = {"int8", "int8 weights and activations, int32 sums"},
 };
 
 const char *quant_precision_name(quant_precision_t precision)
 {
     return precisions[precision].name;
-}
-
-const char *quant_precision_arithmetic(quant_precision_t precision)
-{
-    return precisions[precision].arithmetic;
 }
 
 const char *quant_precision_computes(quant_precision_t precision)

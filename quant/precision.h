@@ -8,9 +8,6 @@ enum { QUANT_PRECISIONS = 3 };
 #define QUANT_FOLDED_KEY   "batch_norm"
 #define QUANT_FOLDED_VALUE "folded"
 
-/* "float32", "int8": the type of the arithmetic alone. */
-const char *quant_precision_arithmetic(quant_precision_t precision);
-
 /* Bytes of one model on the wire if peers told each other their models in this precision. Peers
  * mix models with their BatchNorms, so nothing is folded there: FP32 4 bytes for every float
  * element, FP16 2; INT8 1 for a weight's, 4 for each output channel's scale, 4 for every other

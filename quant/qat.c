@@ -14,7 +14,7 @@
 
 /* The tensors that have one scale, by the one where they begin. */
 typedef struct {
-    bool relu, relu6;
+    bool relu6;
     float low, high; /* low <= 0 <= high */
     float min, max;  /* of the last batch */
 } group_t;
@@ -73,7 +73,6 @@ static void make_groups(quant_qat_t *qat, const quant_integer_t *start)
         const quant_affine_t a = start->tensors[root];
         group_t *group = &qat->groups[root];
         qat->root[t] = root;
-        group->relu |= writer != NN_NONE && net->ops[writer].kind == NN_OP_RELU;
         group->relu6 |= writer != NN_NONE && net->ops[writer].kind == NN_OP_RELU6;
         group->low = (float)(-a.zero * (double)a.scale);
         group->high = (float)((255 - a.zero) * (double)a.scale);
