@@ -5,37 +5,7 @@
 #include <string.h>
 
 #include "nn/memory.h"
-
-/* The operation that writes `tensor`, NN_NONE for the input. */
-static int writer_of(const nn_net_t *net, int tensor)
-{
-    for (size_t i = 0; i < net->op_count; i++)
-        if (net->ops[i].out == tensor)
-            return (int)i;
-    return NN_NONE;
-}
-
-static size_t readers_of(const nn_net_t *net, int tensor)
-{
-    size_t readers = 0;
-    for (size_t i = 0; i < net->op_count; i++)
-        readers += (size_t)(net->ops[i].in[0] == tensor) + (size_t)(net->ops[i].in[1] == tensor);
-    return readers;
-}
-
-/* The BATCH_NORM that reads what operation `op` writes, NULL if there is none. */
-static const nn_op_t *norm_behind(const nn_net_t *net, const nn_op_t *op)
-{
-    for (size_t i = 0; i < net->op_count; i++)
-        if (net->ops[i].kind == NN_OP_BATCH_NORM && net->ops[i].in[0] == op->out)
-            return &net->ops[i];
-    return NULL;
-}
-
-static bool has_weights(const nn_op_t *op)
-{
-    return op->kind == NN_OP_CONV2D || op->kind == NN_OP_DENSE;
-}
+#include "quant/tensors.h"
 
 static err_t check_foldable(const nn_net_t *net)
 {
@@ -44,10 +14,10 @@ static err_t check_foldable(const nn_net_t *net)
         const nn_op_t *op = &net->ops[i];
         if (op->kind != NN_OP_BATCH_NORM)
             continue;
-        int writer = writer_of(net, op->in[0]);
-        if (writer == NN_NONE || !has_weights(&net->ops[writer]))
+        int writer = quant_tensor_writer(net, op->in[0]);
+        if (writer == NN_NONE || !quant_op_has_weights(&net->ops[writer]))
             FAIL(ERR_CONFIG, "\"%s\" cannot be folded: it follows no convolution", op->name);
-        if (readers_of(net, op->in[0]) != 1)
+        if (quant_tensor_readers(net, op->in[0]) != 1)
             FAIL(ERR_CONFIG, "\"%s\" cannot be folded: others read the output of \"%s\" too",
                  op->name, net->ops[writer].name);
     }
@@ -70,7 +40,7 @@ static int append_entry(nn_net_t *to, const nn_entry_t *entry, const char *name,
 
 static void fold_op(nn_net_t *to, const nn_net_t *from, const nn_op_t *op, int *numbers)
 {
-    const nn_op_t *norm = has_weights(op) ? norm_behind(from, op) : NULL;
+    const nn_op_t *norm = quant_op_has_weights(op) ? quant_norm_behind(from, op) : NULL;
     int at = (int)to->op_count, out = norm ? norm->out : op->out;
     nn_op_t *folded = &to->ops[to->op_count++];
     *folded = *op;
@@ -176,7 +146,7 @@ err_t quant_fold_state(nn_state_t *folded, const nn_state_t *state)
         const nn_op_t *op = &from->ops[i];
         if (op->kind == NN_OP_BATCH_NORM)
             continue;
-        const nn_op_t *op2 = &to->ops[k++], *norm = norm_behind(from, op);
+        const nn_op_t *op2 = &to->ops[k++], *norm = quant_norm_behind(from, op);
         const float *w = values_of(state, op->weight), *b = values_of(state, op->bias);
         float *w2 = values_of(folded, op2->weight), *b2 = values_of(folded, op2->bias);
         if (!w)
@@ -263,7 +233,7 @@ void quant_fold_gradient(float *gradient, const nn_state_t *state, const float *
         const nn_op_t *op = &from->ops[i];
         if (op->kind == NN_OP_BATCH_NORM)
             continue;
-        const nn_op_t *op2 = &folded->ops[k++], *norm = norm_behind(from, op);
+        const nn_op_t *op2 = &folded->ops[k++], *norm = quant_norm_behind(from, op);
         if (op->weight == NN_NONE)
             continue;
         const float *dw2 = folded_gradient + folded->entries[op2->weight].offset;

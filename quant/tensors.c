@@ -23,6 +23,14 @@ bool quant_op_has_weights(const nn_op_t *op)
     return op->kind == NN_OP_CONV2D || op->kind == NN_OP_DENSE;
 }
 
+const nn_op_t *quant_norm_behind(const nn_net_t *net, const nn_op_t *op)
+{
+    for (size_t i = 0; i < net->op_count; i++)
+        if (net->ops[i].kind == NN_OP_BATCH_NORM && net->ops[i].in[0] == op->out)
+            return &net->ops[i];
+    return NULL;
+}
+
 bool quant_op_shares(const nn_op_t *op)
 {
     return op->kind == NN_OP_RELU || op->kind == NN_OP_RELU6 || op->kind == NN_OP_MAX_POOL ||

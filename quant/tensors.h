@@ -10,6 +10,8 @@ int quant_tensor_writer(const nn_net_t *net, int tensor);
 size_t quant_tensor_readers(const nn_net_t *net, int tensor);
 /* The operation has weights: CONV2D, DENSE. */
 bool quant_op_has_weights(const nn_op_t *op);
+/* The BATCH_NORM that reads what `op` writes, NULL if there is none. */
+const nn_op_t *quant_norm_behind(const nn_net_t *net, const nn_op_t *op);
 /* What it writes has the scale and the zero point of what it reads: RELU, RELU6, MAX_POOL, FLATTEN,
  * DROPOUT. */
 bool quant_op_shares(const nn_op_t *op);

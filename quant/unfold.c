@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "quant/tensors.h"
+
 static bool has_batch_norm(const nn_net_t *net)
 {
     for (size_t i = 0; i < net->op_count; i++)
@@ -13,15 +15,6 @@ static bool has_batch_norm(const nn_net_t *net)
 static float *values_of(nn_state_t *state, int entry)
 {
     return state->values + state->net->entries[entry].offset;
-}
-
-/* The BATCH_NORM that reads what `op` writes, NULL if there is none. */
-static const nn_op_t *norm_behind(const nn_net_t *net, const nn_op_t *op)
-{
-    for (size_t i = 0; i < net->op_count; i++)
-        if (net->ops[i].kind == NN_OP_BATCH_NORM && net->ops[i].in[0] == op->out)
-            return &net->ops[i];
-    return NULL;
 }
 
 static void set_identity(nn_state_t *state, const nn_op_t *norm)
@@ -37,7 +30,7 @@ static void set_identity(nn_state_t *state, const nn_op_t *norm)
 static void copy_layer(nn_state_t *state, const nn_state_t *folded, const nn_op_t *op)
 {
     const nn_net_t *net = state->net;
-    const nn_op_t *norm = norm_behind(net, op);
+    const nn_op_t *norm = quant_norm_behind(net, op);
     int from = nn_net_find(folded->net, net->entries[op->weight].name);
     int to = op->bias != NN_NONE ? op->bias : norm ? norm->bias : NN_NONE;
     int bias = folded->net->ops[folded->net->entries[from].op].bias;

@@ -5,6 +5,7 @@
 
 #include "nn/memory.h"
 #include "nn/plan.h"
+#include "quant/tensors.h"
 
 static nn_conv2d_t conv_of(const nn_net_t *net, const nn_op_t *op)
 {
@@ -86,7 +87,7 @@ static err_t pack(quant_walk_t *walk, size_t i)
     err_t err = ERR_OK;
     const nn_net_t *net = walk->state->net;
     const nn_op_t *op = &net->ops[i];
-    if (op->kind != NN_OP_CONV2D && op->kind != NN_OP_DENSE)
+    if (!quant_op_has_weights(op))
         return ERR_OK;
     const float *w = values_of(walk->state, op->weight);
     const size_t O = net->tensors[op->out].channels, I = net->tensors[op->in[0]].channels;
