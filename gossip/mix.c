@@ -41,7 +41,7 @@ static void add_spread(double *variance, const double *mean, const gossip_part_t
     }
 }
 
-static const gossip_segment_t *mean_of(const gossip_table_t *table,
+const gossip_segment_t *gossip_mean_of(const gossip_table_t *table,
                                        const gossip_segment_t *variance)
 {
     for (size_t s = 0; s < table->count; s++)
@@ -56,7 +56,7 @@ static void mix_segment(float *out, const gossip_part_t *parts, size_t count,
     const mix_kernels_t *kernels = mix_kernels();
     double sum[BLOCK], mean[BLOCK];
     const gossip_segment_t *paired =
-        segment->kind == GOSSIP_VARIANCE ? mean_of(table, segment) : NULL;
+        segment->kind == GOSSIP_VARIANCE ? gossip_mean_of(table, segment) : NULL;
     for (size_t at = 0; at < segment->count; at += BLOCK) {
         size_t n = segment->count - at < BLOCK ? segment->count - at : BLOCK;
         kernels->weighted(sum, parts, count, segment->offset + at, n);

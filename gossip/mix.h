@@ -23,8 +23,13 @@ void gossip_weights(double *weights, const uint64_t *samples, const uint64_t *re
                     size_t self);
 
 /* out = sum of weight x values over the parts, in their order, accumulated in double. Variances get
- * the centred form, sum W (var_j + (mean_j - mean)^2), FLT_MAX at most. `out` may be one of the inputs. */
+ * the centred form, sum W (var_j + (mean_j - mean)^2), FLT_MAX at most. `out` may be one of the
+ * inputs. */
 void gossip_mix(float *out, const gossip_part_t *parts, size_t count, const gossip_table_t *table);
+
+/* The means of the layer that these variances are of, NULL when the table has none. */
+const gossip_segment_t *gossip_mean_of(const gossip_table_t *table,
+                                       const gossip_segment_t *variance);
 
 /* ||a - b|| / ||a|| over weights (no statistics), differences first, in double. 0 for equal
  * buffers; HUGE_VAL when a is zero and b is not. */

@@ -59,15 +59,7 @@ replicas_t *replicas_new(const gossip_t *g)
     r->of[g->link_count].wanted = NO_EXCHANGE;
     if (ok)
         return r;
-    for (size_t k = 0; k < g->link_count; k++)
-        free(r->of[k].values);
-    for (int i = 0; i < 2; i++) {
-        free(r->own[i]);
-        free(r->parts[i]);
-    }
-    free(r->honest);
-    free(r->of);
-    free(r);
+    replicas_destroy(&r, g->link_count);
     return NULL;
 }
 

@@ -79,22 +79,13 @@ static float to_float(double value)
     return value > (double)FLT_MAX ? FLT_MAX : (float)value;
 }
 
-static const gossip_segment_t *mean_of(const gossip_table_t *table,
-                                       const gossip_segment_t *variance)
-{
-    for (size_t s = 0; s < table->count; s++)
-        if (table->segments[s].kind == GOSSIP_MEAN && table->segments[s].group == variance->group)
-            return &table->segments[s];
-    return NULL;
-}
-
 /* One segment. `values` (BLOCK, count) is scratch. */
 static void trim_segment(float *out, const gossip_mixing_t *in, const gossip_segment_t *segment,
                          size_t cut, double *values)
 {
     size_t m = in->count;
     const gossip_segment_t *paired =
-        segment->kind == GOSSIP_VARIANCE ? mean_of(in->table, segment) : NULL;
+        segment->kind == GOSSIP_VARIANCE ? gossip_mean_of(in->table, segment) : NULL;
     for (size_t at = 0; at < segment->count; at += BLOCK) {
         size_t n = segment->count - at < BLOCK ? segment->count - at : BLOCK;
         double mean[BLOCK];

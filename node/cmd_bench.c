@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "base/text.h"
 #include "nn/bench.h"
 #include "nn/model_file.h"
@@ -132,20 +133,6 @@ out:
     return err;
 }
 
-/* VmHWM of this process in bytes, 0 when the system does not say. */
-static uint64_t peak_memory(void)
-{
-    char line[256];
-    unsigned long long kib = 0;
-    FILE *file = fopen("/proc/self/status", "re");
-    while (file && kib == 0 && fgets(line, sizeof line, file))
-        if (sscanf(line, "VmHWM: %llu", &kib) != 1)
-            kib = 0;
-    if (file)
-        fclose(file);
-    return kib * 1024;
-}
-
 /* The pictures of the bench and what the network makes of them. */
 static err_t write_sample(const char *path, const nn_arch_t *arch, const nn_bench_t *bench,
                           size_t batch)
@@ -176,7 +163,7 @@ static int run(const node_args_t *args, bool train)
                                   .options = &options,
                                   .bench = &bench,
                                   .ceilings = options.layers ? &ceilings : NULL,
-                                  .peak_memory = peak_memory()};
+                                  .peak_memory = memory_peak()};
     if (options.layers) /* after the steps: it takes memory of its own */
         TRY(nn_ceilings_measure(&ceilings, options.threads));
     if (args->out)

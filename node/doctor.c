@@ -1,21 +1,15 @@
 #include "node/doctor.h"
 
-#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "gossip/codec.h"
 #include "gossip/robust.h"
 #include "nn/head.h"
 #include "nn/infer.h"
 #include "node/identity.h"
 #include "node/statistics.h"
-
-static size_t heap_bytes(void)
-{
-    struct mallinfo2 info = mallinfo2();
-    return info.uordblks + info.hblkhd;
-}
 
 static void measure_graph(node_doctor_t *d, const gossip_graph_t *graph, size_t *busiest)
 {
@@ -70,9 +64,9 @@ static err_t measure_gossip(node_doctor_t *d, const node_setup_t *setup, size_t 
     for (size_t p = 0; p < config->peer_count; p++)
         names[p] = config->peers[p].name;
     gossip_config_t wanted = node_gossip_config(setup, names, busiest, 1);
-    size_t before = heap_bytes();
+    size_t before = memory_heap();
     TRY(gossip_new(&gossip, &wanted));
-    d->gossip_memory = heap_bytes() - before;
+    d->gossip_memory = memory_heap() - before;
     count_bytes(d, setup, gossip);
 out:
     gossip_destroy(&gossip);
@@ -90,13 +84,13 @@ static err_t measure_training(node_doctor_t *d, const node_setup_t *setup)
     nn_infer_t *infer = NULL;
     nn_state_t state = {0};
     bool frozen = config->freeze == NODE_FREEZE_FEATURES;
-    size_t before = heap_bytes();
+    size_t before = memory_heap();
     TRY(nn_state_init(&state, net));
     TRY((frozen ? nn_trainer_new_head : nn_trainer_new)(
         &trainer, net, config->train.batch, config->train.threads, &config->train.optimizer));
     TRY(nn_infer_new(&infer, net, config->train.batch, config->train.threads));
     size_t picture = config->model.input * config->model.input * DATA_CHANNELS;
-    d->training_memory = heap_bytes() - before +
+    d->training_memory = memory_heap() - before +
                          (2 * net->float_count + config->train.batch * picture) * sizeof(float);
 out:
     nn_infer_destroy(&infer);

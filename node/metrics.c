@@ -6,9 +6,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/file.h"
+#include "base/memory.h"
 #include "node/run.h"
 
 enum { METRICS_LIMIT = 256 << 20 };
@@ -94,19 +94,6 @@ void node_metrics_close(node_metrics_t **metrics)
     *metrics = NULL;
 }
 
-/* Resident memory of this process, in MB (1e6 bytes). */
-static double rss_mb(void)
-{
-    long pages = 0;
-    FILE *file = fopen("/proc/self/statm", "re");
-    if (file) {
-        if (fscanf(file, "%*s %ld", &pages) != 1)
-            pages = 0;
-        fclose(file);
-    }
-    return (double)pages * (double)sysconf(_SC_PAGESIZE) / 1e6;
-}
-
 static void put(json_t *line, const char *key, double value)
 {
     json_object_set_new(line, key, isfinite(value) ? json_real(value) : json_null());
@@ -137,7 +124,7 @@ err_t node_metrics_write(node_metrics_t *metrics, const node_metrics_row_t *row)
     put(line, "train_s", row->train_s);
     put(line, "wait_s", row->wait_s);
     put(line, "mix_s", row->mix_s);
-    put(line, "rss_mb", rss_mb());
+    put(line, "rss_mb", (double)memory_resident() / 1e6);
     if (json_dumpf(line, metrics->file, JSON_REAL_PRECISION(7)) ||
         fputc('\n', metrics->file) == EOF || fflush(metrics->file))
         FAIL(ERR_IO, "write %s: %s", metrics->path, strerror(errno));

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/memory.h"
 #include "node/identity.h"
 
 err_t simulation_open(simulation_t *s, const node_args_t *args)
@@ -130,10 +131,10 @@ err_t simulation_start(simulation_t *s, gossip_sim_node_fn *node)
         gossip_sim_collect(s->sim, simulation_jobs_collect);
     if (s->trace)
         gossip_sim_trace(s->sim, s->trace, &s->setup.federation);
-    size_t before = simulation_heap_bytes();
+    size_t before = memory_heap();
     for (size_t i = 0; i < n; i++)
         TRY(start_peer(s, i, false));
-    s->memory.gossip = (simulation_heap_bytes() - before) / n;
+    s->memory.gossip = (memory_heap() - before) / n;
     for (size_t i = 0; i < s->config.simulate.event_count; i++)
         plan(s, &s->config.simulate.events[i]);
 out:

@@ -93,6 +93,5 @@ void simulation_study_free(simulation_study_t **study);
 double simulation_study_distance(const simulation_study_t *study, uint32_t exchange);
 
 /* -- simulation_report.c -- */
-size_t simulation_heap_bytes(void);
 double simulation_cpu_s(void);
 void simulation_report(const simulation_t *s, bool json, size_t finished);

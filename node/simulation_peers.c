@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/memory.h"
 #include "node/calibration.h"
 #include "node/checkpoint.h"
 #include "node/interrupt.h"
@@ -100,10 +101,10 @@ err_t simulation_peers_make(simulation_t *s)
 {
     err_t err = ERR_OK;
     TRY(node_engine_init(&s->engine, &s->setup));
-    size_t before = simulation_heap_bytes(), n = s->config.peer_count;
+    size_t before = memory_heap(), n = s->config.peer_count;
     for (size_t i = 0; i < n; i++)
         TRY(simulation_peer_make(s, i, false));
-    s->memory.node = (simulation_heap_bytes() - before) / n;
+    s->memory.node = (memory_heap() - before) / n;
     if (s->threads > 1)
         TRY(simulation_jobs_new(&s->jobs, s));
 out:

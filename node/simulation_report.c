@@ -1,17 +1,11 @@
 /* node/simulation_report.c: what a simulation did and cost. */
-#include <malloc.h>
 #include <math.h>
 #include <sys/resource.h>
 
 #include <jansson.h>
 
+#include "base/memory.h"
 #include "node/simulation.h"
-
-size_t simulation_heap_bytes(void)
-{
-    struct mallinfo2 info = mallinfo2();
-    return info.uordblks + info.hblkhd;
-}
 
 double simulation_cpu_s(void)
 {
@@ -56,8 +50,6 @@ static double contraction(const simulation_t *s)
 static json_t *describe(const simulation_t *s, size_t finished)
 {
     gossip_sim_totals_t totals = gossip_sim_totals(s->sim);
-    struct rusage usage;
-    getrusage(RUSAGE_SELF, &usage);
     double peers = (double)s->config.peer_count, run_s = s->ended_s - s->begun_s;
     double cpu_s = s->ended_cpu_s - s->begun_cpu_s;
     uint32_t exchanges = 0;
@@ -81,7 +73,7 @@ static json_t *describe(const simulation_t *s, size_t finished)
         "bytes_per_peer_round", per((double)totals.bytes, peers * exchanges), "us_per_message",
         per(1e6 * cpu_s, (double)totals.messages), "cpu_s", cpu_s, "gossip_bytes_per_peer",
         (json_int_t)s->memory.gossip, "node_bytes_per_peer", (json_int_t)s->memory.node, "rss_mb",
-        (double)usage.ru_maxrss / 1024.0);
+        (double)memory_peak() / 1e6);
 }
 
 static double real(const json_t *object, const char *key)

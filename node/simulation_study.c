@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/memory.h"
 #include "node/interrupt.h"
 #include "node/simulation.h"
 
@@ -42,7 +43,7 @@ err_t simulation_study_open(simulation_t *s, size_t parameters)
     simulation_study_t *study = xcalloc(1, sizeof *study);
     s->study = study;
     TRY(node_setup_init_bare(&s->setup, &s->config, parameters));
-    size_t before = simulation_heap_bytes();
+    size_t before = memory_heap();
     study->peers = s->config.peer_count;
     study->floats = parameters;
     study->rounds = s->config.rounds;
@@ -56,7 +57,7 @@ err_t simulation_study_open(simulation_t *s, size_t parameters)
         for (size_t i = 0; i < parameters; i++)
             study->reference[i] += (double)study->values[i] / (double)study->peers;
     }
-    s->memory.node = (simulation_heap_bytes() - before) / study->peers;
+    s->memory.node = (memory_heap() - before) / study->peers;
 out:
     return err;
 }

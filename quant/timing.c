@@ -6,11 +6,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/memory.h"
 #include "quant/quant.h"
 
 enum { TURNS = 5, WARM_UP = 1, RUNS_LEAST = 2, RUNS_MOST = 20000, MESSAGE_BYTES = 512 };
@@ -40,25 +40,6 @@ typedef struct {
     double seconds;
     const volatile bool *interrupted;
 } turn_t;
-
-static size_t resident_bytes(void)
-{
-    long pages = 0;
-    FILE *file = fopen("/proc/self/statm", "r");
-    if (!file)
-        return 0;
-    if (fscanf(file, "%*s %ld", &pages) != 1)
-        pages = 0;
-    fclose(file);
-    return (size_t)pages * (size_t)sysconf(_SC_PAGESIZE);
-}
-
-static size_t peak_bytes(void)
-{
-    struct rusage usage;
-    getrusage(RUSAGE_SELF, &usage);
-    return (size_t)usage.ru_maxrss * 1024;
-}
 
 /* Runs until the time has passed. Returns how many runs were measured.
  *   out s (RUNS_MOST) */
@@ -105,7 +86,7 @@ static void write_all(int fd, const void *data, size_t size)
 /* The process of a turn. */
 static _Noreturn void answer(int fd, const turn_t *turn)
 {
-    size_t before = resident_bytes();
+    size_t before = memory_resident();
     answer_t a = {0};
     quant_runner_t *runner = NULL;
     double *s = xcalloc(RUNS_MOST, sizeof *s), start = clock_monotonic_s();
@@ -115,7 +96,7 @@ static _Noreturn void answer(int fd, const turn_t *turn)
         snprintf(a.message, sizeof a.message, "%s", err_message());
     else
         a.runs = run_for(s, runner, turn);
-    size_t peak = peak_bytes(), own = a.runs * sizeof *s;
+    size_t peak = memory_peak(), own = a.runs * sizeof *s;
     a.memory = peak > before + own ? peak - before - own : 0;
     write_all(fd, &a, sizeof a);
     write_all(fd, s, a.runs * sizeof *s);

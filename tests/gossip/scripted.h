@@ -16,11 +16,12 @@ typedef struct {
 } scripted_t;
 
 double scripted_number(FILE *file);
-/* Goes on in `file` (closed by scripted_close): reads peers, weights, channels, rounds and how many edges. The graph
- * is one of edges, nobody has a deadline. */
+/* Goes on in `file` (closed by scripted_close): reads peers, weights, channels, rounds and how many
+ * edges. The graph is one of edges, nobody has a deadline. */
 void scripted_open(scripted_t *s, FILE *file, gossip_scheme_t scheme);
 void scripted_edges(scripted_t *s);
-/* federation_init, the model that all start with, and what training adds for each round and peer. */
+/* federation_init, the model that all start with, and what training adds for each round and peer.
+ */
 void scripted_models(scripted_t *s);
 /* Runs to the end; each peer's model behind training is the file's next floats, to 1e-5. */
 void scripted_run(scripted_t *s, gossip_sim_node_fn *node);

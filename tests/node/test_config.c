@@ -457,14 +457,15 @@ static void finds_peers_by_name(void **state)
 static void shipped_configurations_load(void **state)
 {
     (void)state;
-    static const char *const names[] = {"five-peers", "ring", "eurosat-cnn", "own-data",
-                                        "thousand"};
+    static const char *const names[] = {"eurosat-cnn", "cifar10-mobilenetv2", /* name no folder */
+                                        "five-peers",  "ring",
+                                        "own-data",    "thousand"};
     const char *root = "data.root=/pictures";
-    for (size_t i = 0; i < 5; i++) {
+    for (size_t i = 0; i < 6; i++) {
         char path[PATH_MAX];
         node_config_t c;
         snprintf(path, sizeof path, "%s/../configs/%s.yaml", TESTS_DIR, names[i]);
-        assert_ok(node_config_load(&c, path, &root, i == 2));
+        assert_ok(node_config_load(&c, path, &root, i < 2));
         node_config_free(&c);
     }
 }
