@@ -7,7 +7,8 @@
 
 enum {
     CONNECTIVITY_PEERS_MAX = 1000, /* larger graphs take more than a moment */
-    CONSENSUS_ROUNDS_FEW = 50      /* nobody minds */
+    CONSENSUS_ROUNDS_FEW = 50,     /* nobody minds */
+    DRAWS_MOST = 20                /* graphs of a drawn topology that are looked at */
 };
 
 /* Keys of a rule that is not there. */
@@ -34,14 +35,22 @@ static bool check_keys(config_draft_t *draft, const char *rule)
     return draft->findings->wrong == before;
 }
 
+/* The peer that hears the fewest. */
+static size_t loneliest(const gossip_graph_t *graph)
+{
+    size_t least = 0;
+    for (size_t i = 1; i < graph->peers; i++)
+        least = graph->in_degree[i] < graph->in_degree[least] ? i : least;
+    return least;
+}
+
 /* Whether the smallest neighbourhood has the models that the rule needs. */
 static bool check_neighbourhoods(config_draft_t *draft, const char *rule,
                                  const gossip_graph_t *graph)
 {
     const node_config_t *c = &draft->config;
-    size_t least = 0, needs = gossip_robust_models(c->gossip.robust, c->gossip.hostile);
-    for (size_t i = 1; i < graph->peers; i++)
-        least = graph->in_degree[i] < graph->in_degree[least] ? i : least;
+    size_t least = loneliest(graph);
+    size_t needs = gossip_robust_models(c->gossip.robust, c->gossip.hostile);
     if (graph->in_degree[least] + 1 >= needs)
         return true;
     config_wrong(
@@ -52,6 +61,30 @@ static bool check_neighbourhoods(config_draft_t *draft, const char *rule,
         c->peers[least].name, graph->in_degree[least] + 1,
         c->gossip.robust == GOSSIP_ROBUST_KRUM ? ", or take clipped" : "");
     return false;
+}
+
+/* Whether a drawn topology's graphs have neighbourhoods for the rule at least at times: degrees of
+ * Erdos-Renyi and local epidemic vary. */
+static bool check_draws(config_draft_t *draft, const gossip_topology_t *topology)
+{
+    const node_config_t *c = &draft->config;
+    size_t needs = gossip_robust_models(c->gossip.robust, c->gossip.hostile), few = 0;
+    uint32_t draws = c->rounds < DRAWS_MOST ? c->rounds : DRAWS_MOST;
+    for (uint32_t exchange = 1; exchange <= draws; exchange++) {
+        gossip_graph_t graph;
+        if (gossip_graph_at(&graph, topology, exchange))
+            return false; /* found already */
+        few += graph.in_degree[loneliest(&graph)] + 1 < needs;
+        gossip_graph_free(&graph);
+    }
+    if (few > 0 && few < draws)
+        config_unwise(
+            draft, "gossip.topology",
+            "in %zu of the first %u exchanges somebody hears of fewer than the %zu models "
+            "that bear %u hostile, and keeps its own model; raise gossip.degree or "
+            "gossip.edge_probability",
+            few, draws, needs, c->gossip.hostile);
+    return few < draws;
 }
 
 /* Where f peers can stand between two parts of a graph they can tell each part its own story: two
@@ -112,8 +145,9 @@ static void check_robust(config_draft_t *draft)
         return;
     if (gossip_graph_at(&graph, &topology, 1))
         return; /* found already */
-    if (check_neighbourhoods(draft, rule, &graph)) {
-        if (!gossip_topology_drawn(&topology) && graph.peers <= CONNECTIVITY_PEERS_MAX)
+    bool drawn = gossip_topology_drawn(&topology);
+    if ((drawn && check_draws(draft, &topology)) || check_neighbourhoods(draft, rule, &graph)) {
+        if (!drawn && graph.peers <= CONNECTIVITY_PEERS_MAX)
             check_cuts(draft, &graph);
         if (c->gossip.robust == GOSSIP_ROBUST_CLIPPED &&
             c->gossip.weighting == GOSSIP_WEIGHTS_SAMPLES)

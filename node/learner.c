@@ -35,8 +35,8 @@ static err_t make_buffers(node_learner_t *l)
         node_learner_use(l, l->world.engine);
         nn_trainer_reset(l->trainer);
         if (node_config_keeps_optimizer(l->config))
-            l->kept = xcalloc(nn_trainer_slots(l->trainer) * l->setup->net->float_count,
-                              sizeof *l->kept);
+            l->kept =
+                xcalloc(nn_trainer_slots(l->trainer) * l->setup->net->float_count, sizeof *l->kept);
     } else {
         TRY(node_engine_init(&l->own, l->setup));
         node_learner_use(l, &l->own);
@@ -286,8 +286,11 @@ static bool time_is_over(const node_learner_t *l, double round_s)
 static const char *ended_early(const node_learner_t *l, const gossip_action_t *action)
 {
     bool stops = l->config->gossip.stop.distance > 0 || l->config->gossip.stop.accuracy > 0;
-    return action->report.stopped || (stops && l->config->time_limit_s <= 0) ? "stop"
-                                                                             : "time_limit";
+    if (action->report.stopped || l->config->time_limit_s <= 0)
+        return "stop";
+    if (!stops || !strcmp(l->summary.stopped_by, "time_limit"))
+        return "time_limit";
+    return "neighbour"; /* who does not say why */
 }
 
 err_t node_learner_take(node_learner_t *l, const gossip_action_t *action)

@@ -107,7 +107,8 @@ err_t node_summary_write(const char *run, const char *peer, const node_summary_t
         number(s->test_accuracy), "test_loss", number(s->test_loss), "local_test_accuracy",
         number(s->local_test_accuracy), "local_test_loss", number(s->local_test_loss), "bytes_sent",
         (json_int_t)s->bytes_sent, "bytes_received", (json_int_t)s->bytes_received,
-        "consensus_sha256", s->digest, "certified", isfinite(s->distance), "distance", number(s->distance), "attack", s->attack);
+        "consensus_sha256", s->digest, "certified", isfinite(s->distance), "distance",
+        number(s->distance), "attack", s->attack);
     CHECK(root);
     TRY(write_json(path, root));
 out:
@@ -185,7 +186,8 @@ static err_t gather_peer(gathered_t *g, const node_peer_t *peer, json_t *summary
         return ERR_OK;
     g->finished++;
     const char *stopped_by = string_of(summary, "stopped_by");
-    if (!*g->stopped_by || !strcmp(stopped_by, "interrupted"))
+    if (!*g->stopped_by || !strcmp(g->stopped_by, "neighbour") ||
+        !strcmp(stopped_by, "interrupted"))
         snprintf(g->stopped_by, sizeof g->stopped_by, "%s", stopped_by);
     const char *sha256 = string_of(summary, "consensus_sha256");
     if (!*sha256)

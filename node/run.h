@@ -22,7 +22,7 @@ char *node_run_path(const char *run, const char *peer, const char *file);
 
 /* What a peer says of itself at its end: RUN/PEER/summary.json. */
 typedef struct {
-    const char *stopped_by; /* "rounds", "time_limit", "stop", "interrupted" */
+    const char *stopped_by; /* "rounds", "time_limit", "stop", "neighbour", "interrupted" */
     uint64_t samples;
     uint32_t rounds; /* training rounds done */
     double wall_s;

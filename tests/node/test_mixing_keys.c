@@ -155,7 +155,8 @@ static void every_neighbourhood_has_the_models_that_a_rule_needs(void **state)
         "3), and p1 with its neighbours has 4: add peers or edges, lower gossip.hostile, or take "
         "clipped",
         NULL);
-    finds("peers: {count: 9}\ngossip: {robust: krum, hostile: 1, topology: torus}\n" FEW, NULL, NULL);
+    finds("peers: {count: 9}\ngossip: {robust: krum, hostile: 1, topology: torus}\n" FEW, NULL,
+          NULL);
     finds("gossip: {robust: trimmed, hostile: 2}\n" FEW, NULL, NULL);
     finds("gossip: {robust: trimmed, hostile: 3}\n",
           "!c.yaml:1:18: gossip.robust: trimmed needs 7 models to bear 3 hostile (2 x "
@@ -232,6 +233,24 @@ static void what_is_unwise_is_said(void **state)
           NULL);
 }
 
+static void drawn_graphs_need_neighbourhoods_for_the_rule(void **state)
+{
+    (void)state;
+#define DRAWN "peers: {count: 8}\nrounds: 30\ngossip: {robust: median, hostile: 1, topology: "
+    finds(DRAWN "epidemic, degree: 2}\n" FEW, NULL, NULL);
+    finds(
+        DRAWN "erdos-renyi, edge_probability: 0.5, redraw: round}\n" FEW,
+        "c.yaml:3:48: gossip.topology: in 8 of the first 20 exchanges somebody hears of fewer than "
+        "the 3 models that bear 1 hostile, and keeps its own model; raise gossip.degree or "
+        "gossip.edge_probability",
+        NULL);
+    finds(
+        DRAWN "one-peer-exponential}\n" FEW,
+        "!c.yaml:3:18: gossip.robust: median needs 3 models to bear 1 hostile (2 x gossip.hostile "
+        "+ 1), and p1 with its neighbours has 2: add peers or edges, lower gossip.hostile",
+        NULL);
+}
+
 #define TWO "peers: [{name: a, port: 5600}, {name: b, port: 5603, attack: %s}]\n"
 
 static void attacks_are_read_and_said(void **state)
@@ -292,6 +311,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(every_neighbourhood_has_the_models_that_a_rule_needs),
     cmocka_unit_test(sums_and_differences_are_not_judged),
     cmocka_unit_test(what_is_unwise_is_said),
+    cmocka_unit_test(drawn_graphs_need_neighbourhoods_for_the_rule),
     cmocka_unit_test(attacks_are_read_and_said),
 };
 
