@@ -141,10 +141,22 @@ out:
     return err;
 }
 
+typedef struct {
+    const simulation_t *simulation;
+    node_attacker_t **attackers; /* (peers) NULL at those who say the truth */
+} replay_t;
+
+/* A peer's start: its lies are of this life, as its learner's are. */
 static err_t replay_config(void *user, size_t peer, gossip_config_t *config)
 {
-    const simulation_t *s = user;
+    replay_t *replay = user;
+    const simulation_t *s = replay->simulation;
     *config = node_gossip_config(&s->setup, s->names, peer, 1);
+    node_attacker_destroy(&replay->attackers[peer]);
+    if (!s->study)
+        replay->attackers[peer] = node_attacker_new(&s->config.peers[peer].attack, &s->setup.table,
+                                                    s->config.seed, peer);
+    config->tamper = node_attacker_tamper(replay->attackers[peer]);
     return ERR_OK;
 }
 
@@ -152,14 +164,18 @@ err_t simulation_replay(simulation_t *s, const char *path)
 {
     err_t err = ERR_OK;
     uint64_t steps = 0;
+    replay_t replay = {s, xcalloc(s->config.peer_count, sizeof(node_attacker_t *))};
     FILE *file = fopen(path, "rb");
     if (!file)
         FAIL(ERR_IO, "open %s: %s", path, strerror(errno));
     TRY(gossip_sim_replay(&steps, file, s->config.peer_count, &s->setup.federation, replay_config,
-                          s));
+                          &replay));
     printf("%s: %llu steps of %zu peers, every one the same\n", path, (unsigned long long)steps,
            s->config.peer_count);
 out:
+    for (size_t i = 0; i < s->config.peer_count; i++)
+        node_attacker_destroy(&replay.attackers[i]);
+    free(replay.attackers);
     if (file)
         fclose(file);
     return err ? err_prefix(err, "%s", path) : ERR_OK;
