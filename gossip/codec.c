@@ -30,11 +30,12 @@ size_t gossip_codec_kept(const gossip_codec_t *codec, size_t weights)
     return kept < 1 ? 1 : kept < (double)weights ? (size_t)kept : weights;
 }
 
-double gossip_codec_gamma(const gossip_codec_t *codec)
+double gossip_codec_gamma(const gossip_codec_t *codec, size_t degree_max)
 {
     if (!gossip_codec_sparse(codec->kind))
         return 1.0;
-    return fmin(1.0, (codec->kind == GOSSIP_CODEC_TOPK ? 2.0 : 0.5) * codec->keep);
+    double of_topk = degree_max <= 2 ? 4.0 : 2.0;
+    return fmin(1.0, (codec->kind == GOSSIP_CODEC_TOPK ? of_topk : 0.5) * codec->keep);
 }
 
 /* -- Where things lie: float32 first, so that everything is aligned. -- */
@@ -263,8 +264,8 @@ bool gossip_codec_encode(uint8_t *bytes, float *decoded, const float *values,
     for (size_t s = 0; s < table->count; s++) {
         const gossip_segment_t *segment = &table->segments[s];
         if (!is_whole(codec, segment))
-            mix_kernels()->apart(&apart, &norm, values + segment->offset,
-                                 decoded + segment->offset, segment->count);
+            mix_kernels()->apart(&apart, &norm, values + segment->offset, decoded + segment->offset,
+                                 segment->count);
     }
     double residual = sqrt(apart);
     memcpy(bytes, &residual, sizeof residual);

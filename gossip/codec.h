@@ -29,11 +29,12 @@ bool gossip_codec_sparse(gossip_codec_kind_t kind);
 /* Elements that a sparse codec keeps of n weights: keep x n, rounded, 1 to n. */
 size_t gossip_codec_kept(const gossip_codec_t *codec, size_t weights);
 
-/* A mixing step gamma for differences that this codec writes: 1 for those that write every weight;
- * 2 x keep for topk, keep / 2 for randomk, at most 1. An x^ lags by about 1 / keep exchanges; at
+/* A mixing step gamma for differences that this codec writes, on a graph where no peer has more
+ * neighbours than `degree_max`: 1 for those that write every weight; 2 x keep for topk, 4 x keep up
+ * to two neighbours; keep / 2 for randomk; at most 1. An x^ lags by about 1 / keep exchanges; at
  * twice these steps peers overshoot what they last heard, some graphs diverge, and at 1 most do:
- * measured by tests/golden/choco.py --steps. */
-double gossip_codec_gamma(const gossip_codec_t *codec);
+ * measured by tests/golden/choco.py --steps, and in the simulator (docs/numbers.md). */
+double gossip_codec_gamma(const gossip_codec_t *codec, size_t degree_max);
 
 /* Size of every object of this codec and table. */
 uint64_t gossip_codec_bytes(const gossip_codec_t *codec, const gossip_table_t *table);

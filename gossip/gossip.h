@@ -119,7 +119,7 @@ typedef struct {
     const uint32_t *neighbours; /* (neighbour_count) indices, ascending, without self; not owned */
     size_t neighbour_count;
     size_t diameter;            /* of the configured graph */
-    size_t degree_max;          /* of it, the same at all peers; needed for PUSH_SUM */
+    size_t degree_max;          /* of it, the same at all peers; for PUSH_SUM and gamma 0 */
     gossip_topology_t topology; /* a drawn rule (gossip_topology_drawn): the neighbours are then all
                                  * others; a static one is not looked at */
     gossip_table_t table;

@@ -109,7 +109,9 @@ static err_t make_buffers(gossip_t *g)
     bool differences = g->config.choco || gossip_codec_sparse(g->config.codec.kind);
     if (differences) {
         slot = slot > replica_size(g) ? slot : replica_size(g);
-        g->gamma = g->config.gamma > 0 ? g->config.gamma : gossip_codec_gamma(&g->config.codec);
+        g->gamma = g->config.gamma > 0
+                       ? g->config.gamma
+                       : gossip_codec_gamma(&g->config.codec, g->config.degree_max);
         g->replicas = replicas_new(g);
         ok = ok && g->replicas;
     }

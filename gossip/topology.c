@@ -390,3 +390,11 @@ void gossip_graph_free(gossip_graph_t *graph)
     free_rows(graph->degree, graph->neighbours);
     *graph = (gossip_graph_t){0};
 }
+
+size_t gossip_graph_degree(const gossip_graph_t *graph)
+{
+    size_t most = 0;
+    for (size_t p = 0; p < graph->peers; p++)
+        most = graph->degree[p] > most ? graph->degree[p] : most;
+    return most;
+}

@@ -64,6 +64,8 @@ err_t gossip_graph_at(gossip_graph_t *graph, const gossip_topology_t *rule, uint
 err_t gossip_graph_init(gossip_graph_t *graph, gossip_topology_kind_t kind, size_t peers,
                         const gossip_edge_t *edges, size_t edge_count);
 void gossip_graph_free(gossip_graph_t *graph);
+/* The most neighbours that a peer sends to. */
+size_t gossip_graph_degree(const gossip_graph_t *graph);
 
 /* ERR_CONFIG: no peers; a degree or probability out of range, an odd number of ends, peers that
  * make no grid; an edge to oneself, twice or out of range. */

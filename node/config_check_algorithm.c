@@ -40,7 +40,6 @@ static void check_differences(config_draft_t *draft)
     bool sparse = gossip_codec_sparse(c->gossip.codec);
     const char *key = sparse ? "gossip.codec" : "gossip.algorithm";
     const char *name = sparse ? gossip_codec_name(c->gossip.codec) : "choco";
-    double step = gossip_codec_gamma(&codec);
     if (!node_config_differences(c))
         return;
     if (gossip_topology_drawn(&topology))
@@ -55,7 +54,12 @@ static void check_differences(config_draft_t *draft)
                      "behind them; take int8, fp16 or bf16 with dpsgd, or leave gossip.robust at "
                      "none",
                      name);
-    if (sparse && c->gossip.gamma > step)
+    gossip_graph_t graph;
+    if (!sparse || gossip_graph_at(&graph, &topology, 0))
+        return; /* a graph that cannot be is found already */
+    double step = gossip_codec_gamma(&codec, gossip_graph_degree(&graph));
+    gossip_graph_free(&graph);
+    if (c->gossip.gamma > step)
         config_unwise(
             draft, "gossip.gamma",
             "%g is above %g, the step that %s bears with gossip.keep: %g: peers overshoot "

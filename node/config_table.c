@@ -196,7 +196,8 @@ const config_key_t config_keys[] = {
      "of topk and randomk: part of the weights that travels"},
     {"gossip.gamma", CONFIG_REAL, AT(config.gossip.gamma), 0, 1, false, NULL, "0",
      "of choco, topk and randomk: how far a round moves towards the neighbours; 0: as the codec "
-     "bears it, 1, for topk 2 x gossip.keep, for randomk gossip.keep / 2"},
+     "bears it, 1, for topk 2 x gossip.keep (4 x where nobody has more than two neighbours), for "
+     "randomk gossip.keep / 2"},
     {"gossip.deadline", CONFIG_DEADLINE, 0, 0, 1e6, true, "none|adaptive", "adaptive",
      "how long a round waits for neighbours: for ever, median + k MAD of what they usually need, "
      "or a fixed time"},

@@ -176,9 +176,7 @@ gossip_config_t node_gossip_config(const node_setup_t *setup, const char *const 
         .stop_patience = config->gossip.stop.patience,
         .stages = node_calibration_wanted(config) ? NODE_CALIBRATION_STAGES : 0,
     };
-    for (size_t p = 0; p < config->peer_count; p++)
-        if (setup->graph.degree[p] > gossip.degree_max)
-            gossip.degree_max = setup->graph.degree[p];
+    gossip.degree_max = gossip_graph_degree(&setup->graph);
     memcpy(gossip.sections, setup->sections, sizeof gossip.sections);
     gossip.section_count = setup->section_count;
     return gossip;

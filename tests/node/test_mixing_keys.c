@@ -118,6 +118,11 @@ static void differences_need_what_they_need(void **state)
           "c.yaml:1:30: gossip.gamma: 1 is above 0.2, the step that topk bears with gossip.keep: "
           "0.1: peers overshoot what they last heard of each other, and may diverge",
           NULL);
+    finds("gossip: {codec: topk, topology: ring, gamma: 0.4}\n", NULL, NULL);
+    finds("gossip: {codec: topk, topology: ring, gamma: 0.5}\n",
+          "c.yaml:1:46: gossip.gamma: 0.5 is above 0.4, the step that topk bears with gossip.keep: "
+          "0.1: peers overshoot what they last heard of each other, and may diverge",
+          NULL);
     finds("gossip: {algorithm: push-sum, codec: topk}\n",
           "!c.yaml:1:38: gossip.codec: push-sum sends cumulative sums, and what a codec loses of "
           "them stays lost in all later rounds: set fp32, or another gossip.algorithm",
