@@ -119,7 +119,7 @@ def report(args, runs):
 def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    study.add_options(parser, "algorithms", 50000, 6, 5)
+    study.add_options(parser, "algorithms", 50000, 5, 6)
     parser.add_argument("--only", default=",".join(ALGORITHMS), help="algorithms of the above")
     parser.add_argument("--alpha", default="0.1,1.0")
     parser.add_argument("--peers", type=int, default=16)

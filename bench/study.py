@@ -24,7 +24,7 @@ LIBC = ctypes.CDLL(None)
 RECORD, PICTURES, TESTS = 3073, 50000, 10000  # CIFAR-10: bytes of a picture, how many there are
 BEYOND = 20  # a run that takes so many times what it should is stopped
 MS_PER_SAMPLE = 0.5  # virtual: about what the cnn takes at 32x32, one thread
-OTHER = 1.3  # CPU time of a run over that of training alone, before a run has shown it
+OTHER = 1.2  # CPU time of a run over that of training alone, before a run has shown it
 
 
 def add_options(parser, name, pictures, epochs, epoch_rounds):
