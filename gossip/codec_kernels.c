@@ -3,7 +3,7 @@
 
 const gossip_codec_kernels_t *gossip_codec_kernels_at(cpu_level_t level)
 {
-    if (level > cpu_level())
+    if (!cpu_has(level))
         return NULL;
 #if defined(__x86_64__)
     if (level >= CPU_AVX512)

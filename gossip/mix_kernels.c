@@ -3,7 +3,7 @@
 
 const mix_kernels_t *mix_kernels_at(cpu_level_t level)
 {
-    if (level > cpu_level())
+    if (!cpu_has(level))
         return NULL;
 #if defined(__x86_64__)
     if (level >= CPU_AVX512)

@@ -34,7 +34,7 @@ static const char *wanted_core(const char *chosen)
 #endif
     if (level >= CPU_AVX512)
         return wide ? NULL : "SkylakeX";
-    if (level == CPU_AVX2)
+    if (level >= CPU_AVX2)
         return wide ? "Haswell" : NULL;
     return NULL;
 }

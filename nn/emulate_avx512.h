@@ -5,6 +5,8 @@
 #define SIMDE_ENABLE_NATIVE_ALIASES
 #include <simde/x86/avx512.h>
 
+#include "nn/emulate_vnni.h"
+
 /* Lanes that the mask leaves out are not touched in memory. */
 static inline __m512 emulated_maskz_loadu_ps(__mmask16 mask, const float *from)
 {
@@ -103,17 +105,6 @@ static inline __m512 emulated_cvtepi32_ps(__m512i v)
 static inline __m512i emulated_dpwssd_epi32(__m512i sum, __m512i a, __m512i b)
 {
     return _mm512_add_epi32(sum, emulated_madd_epi16(a, b));
-}
-
-/* sum + four products of an unsigned and a signed byte, without saturation: those of even places
- * and those of odd ones as pairs of int16. */
-static inline __m256i emulated_dot_bytes(__m256i sum, __m256i a, __m256i b)
-{
-    const __m256i even_a = _mm256_and_si256(a, _mm256_set1_epi16(255));
-    const __m256i even_b = _mm256_srai_epi16(_mm256_slli_epi16(b, 8), 8);
-    const __m256i odd_a = _mm256_srli_epi16(a, 8), odd_b = _mm256_srai_epi16(b, 8);
-    return _mm256_add_epi32(_mm256_add_epi32(sum, _mm256_madd_epi16(even_a, even_b)),
-                            _mm256_madd_epi16(odd_a, odd_b));
 }
 
 static inline __m512i emulated_dpbusd_epi32(__m512i sum, __m512i a, __m512i b)

@@ -2,7 +2,7 @@
 
 const nn_kernels_t *nn_kernels_at(cpu_level_t level)
 {
-    if (level > cpu_level())
+    if (!cpu_has(level))
         return NULL;
 #if defined(__x86_64__)
     if (level >= CPU_AVX512)

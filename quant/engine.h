@@ -1,8 +1,7 @@
 /* quant/engine.h: the integer engine: a plan of fused integer steps over the list of a
- * quant_integer_t, weights packed once, kernels chosen by CPU level: c, avx2, avx512 and vnni (that
- * is AVX-512 VNNI; a CPU of level amx runs vnni's, and AVX-VNNI without AVX-512 avx2's: kernels of
- * their own are not there). Every level and every number of threads gives the same bits, those of
- * quant_integer_reference. */
+ * quant_integer_t, weights packed once, kernels chosen by CPU level: c, avx2, avxvnni, avx512 and
+ * vnni (that is AVX-512 VNNI; a CPU with AMX runs vnni's). Every level and every number of threads
+ * gives the same bits, those of quant_integer_reference. */
 #pragma once
 #include "quant/integer.h"
 

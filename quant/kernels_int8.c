@@ -5,13 +5,15 @@
 
 const quant_kernels_t *quant_kernels_at(cpu_level_t level)
 {
-    if (level > cpu_level())
+    if (!cpu_has(level))
         return NULL;
 #if defined(__x86_64__)
     if (level >= CPU_VNNI)
         return &quant_kernels_vnni;
     if (level >= CPU_AVX512)
         return &quant_kernels_avx512;
+    if (level >= CPU_AVXVNNI)
+        return &quant_kernels_avxvnni;
     if (level >= CPU_AVX2)
         return &quant_kernels_avx2;
 #endif

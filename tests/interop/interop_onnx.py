@@ -39,7 +39,7 @@ if tuple(int(part) for part in onnxruntime.__version__.split(".")[:2]) < (1, 30)
     sys.exit(77)
 
 NETS = [("cnn", "-", 64), ("mobilenet_v2", "small", 32), ("mobilenet_v2", "imagenet", 64)]
-LEVELS = ["c", "avx2", "avx512", "vnni", "amx"]
+LEVELS = ["c", "avx2", "avxvnni", "avx512", "vnni", "amx"]
 PICTURES = 10
 Levels = onnxruntime.GraphOptimizationLevel
 FUSED = {"cnn": {"QLinearConv": 3, "QGemm": 3},
