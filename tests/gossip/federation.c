@@ -8,6 +8,8 @@
 #include "base/hash.h"
 #include "tests/support/harness.h"
 
+static const int64_t LIMIT = 3000000; /* ms */
+
 size_t federation_floats(const federation_t *f)
 {
     return f->weights + 2 * f->channels;
@@ -324,4 +326,51 @@ void federation_assert_one(const federation_t *f, unsigned except)
             assert_memory_equal(&f->staged[p][k], &f->staged[one][k], sizeof f->staged[p][k]);
         }
     }
+}
+
+void federation_assert_loss_bears(const federation_t *settings, uint64_t asked)
+{
+    hash_t digest[2];
+    for (int lossy = 0; lossy < 2; lossy++) {
+        federation_t f = *settings;
+        uint64_t repairs = 0;
+        f.net.loss = lossy ? 0.2 : 0.0;
+        federation_init(&f);
+        federation_start(&f);
+        gossip_sim_run(f.sim, LIMIT);
+        federation_assert_one(&f, 0);
+        for (size_t p = 0; p < f.peers; p++)
+            repairs += gossip_counter(gossip_sim_peer(f.sim, p), GOSSIP_COUNT_REPAIRS_ASKED);
+        assert_true(!lossy || repairs > asked);
+        digest[lossy] = f.digest[0];
+        federation_free(&f);
+    }
+    assert_memory_equal(&digest[0], &digest[1], sizeof digest[0]);
+}
+
+void federation_assert_faults_bear(const federation_t *settings, const federation_faults_t *faults,
+                                   rng_t *rng)
+{
+    federation_t f = *settings;
+    federation_init(&f);
+    federation_start(&f);
+    size_t victim = rng_below(rng, 6), sleeper = rng_below(rng, 6);
+    int64_t crash = faults->from_ms + (int64_t)rng_below(rng, (uint64_t)faults->span_ms);
+    int64_t pause = faults->from_ms + (int64_t)rng_below(rng, (uint64_t)faults->span_ms);
+    bool back = rng_below(rng, 2);
+    gossip_sim_crash(f.sim, victim, crash);
+    if (back)
+        federation_start_peer(
+            &f, victim, crash + 500 + (int64_t)rng_below(rng, (uint64_t)faults->back_ms), true);
+    gossip_sim_pause(f.sim, sleeper, pause, pause + (int64_t)rng_below(rng, 20000));
+    gossip_sim_run(f.sim, LIMIT);
+    /* crashed for good, or came back when all the others were through and gone: then it ran alone,
+     * and says so */
+    bool lost = !f.finished[victim] || (back && f.report[victim].live == 1);
+    for (size_t p = 0; p < f.peers; p++)
+        if (p != victim && !f.finished[p])
+            fail_msg("seed %llu: peer %zu hangs", (unsigned long long)f.net.seed, p);
+    assert_true(f.report[(victim + 1) % 6].live >= 4);
+    federation_assert_one(&f, lost ? 1u << victim : 0);
+    federation_free(&f);
 }

@@ -1,6 +1,7 @@
 /* tests/gossip/federation.h: a whole federation in the simulator with fake training: a
  * deterministic perturbation of the values by (peer, round). */
 #pragma once
+#include "base/rng.h"
 #include "gossip/sim.h"
 #include "gossip/topology.h"
 
@@ -75,6 +76,19 @@ void federation_start_peer(federation_t *f, size_t peer, int64_t at_ms, bool rej
 size_t federation_floats(const federation_t *f);
 /* The node of every peer; a test may wrap it. */
 gossip_sim_node_fn federation_node;
+/* Runs these settings to the end of all, without loss and with a fifth of the frames lost, and
+ * asserts one consensus in both, to the bit, and in the second more than `asked` repairs. */
+void federation_assert_loss_bears(const federation_t *settings, uint64_t asked);
+
+/* Faults at random moments: one of six crashes, may be back, one sleeps. */
+typedef struct {
+    int64_t from_ms, span_ms; /* crash and pause begin at from + [0, span) */
+    int64_t back_ms;          /* who comes back does so 500 + [0, back) ms after */
+} federation_faults_t;
+/* Runs these settings (6 peers) with such faults: whoever did not crash for good ends, with one
+ * consensus and the same records. */
+void federation_assert_faults_bear(const federation_t *settings, const federation_faults_t *faults,
+                                   rng_t *rng);
 /* Asserts that all peers but those in `except` (a bit set) are done with one digest, and were
  * handed the same records at the end of every stage. */
 void federation_assert_one(const federation_t *f, unsigned except);

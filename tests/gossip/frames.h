@@ -1,6 +1,7 @@
 /* tests/gossip/frames.h: a peer (0 of three, fully connected) that has begun round 1, and good
  * frames as its neighbour 1 would send them, to be spoiled by tests and by the fuzzer. */
 #pragma once
+#include <stdlib.h>
 #include <string.h>
 
 #include "gossip/state.h"
@@ -125,6 +126,41 @@ static inline wire_chunk_t frames_chunk(frames_t *f)
     memcpy(chunk.part, part.bytes, HASH_BYTES);
     memcpy(chunk.digest, digest.bytes, HASH_BYTES);
     return chunk;
+}
+
+/* The payload, and digests that fit it; `bytes` must outlive the chunk. */
+static inline void frames_fill(wire_chunk_t *chunk, const void *bytes, size_t size)
+{
+    hash_t part = hash_bytes(bytes, size), digest = hash_bytes(&part, sizeof part);
+    memcpy(chunk->part, part.bytes, HASH_BYTES);
+    memcpy(chunk->digest, digest.bytes, HASH_BYTES);
+    chunk->size = size;
+    chunk->payload = (wire_view_t){bytes, size};
+}
+
+/* A millisecond later. What the peer does about it is forgotten. */
+static inline void frames_step(frames_t *f, gossip_event_t event)
+{
+    event.now_ms = f->now += 1;
+    gossip_step(f->g, &event, &f->out);
+    gossip_actions_clear(&f->out);
+}
+
+/* From neighbour 1; frees the frame. */
+static inline void frames_hand(frames_t *f, gossip_channel_t channel, uint8_t *frame, size_t size)
+{
+    frames_step(
+        f,
+        (gossip_event_t){
+            .kind = GOSSIP_EV_FRAME, .bytes = frame, .size = size, .from = 1, .channel = channel});
+    free(frame);
+}
+
+static inline void frames_give(frames_t *f, const wire_chunk_t *chunk)
+{
+    size_t size = 0;
+    uint8_t *frame = wire_pack_chunk(&size, chunk);
+    frames_hand(f, GOSSIP_DATA, frame, size);
 }
 
 static inline wire_ask_t frames_ask(frames_t *f)

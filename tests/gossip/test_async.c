@@ -198,13 +198,6 @@ static void a_peer_that_starts_again_goes_on_with_the_others(void **state)
 
 /* -- what comes in is bounded -- */
 
-static void hand(frames_t *f, gossip_event_t event)
-{
-    event.now_ms = f->now += 1;
-    gossip_step(f->g, &event, &f->out);
-    gossip_actions_clear(&f->out);
-}
-
 /* Ben's model of a number and an age: all its values are `value`. */
 static void give(frames_t *f, uint64_t number, uint64_t age, float value, bool trained)
 {
@@ -212,21 +205,11 @@ static void give(frames_t *f, uint64_t number, uint64_t age, float value, bool t
     wire_chunk_t chunk = frames_chunk(f);
     for (size_t i = 0; i < FRAMES_FLOATS; i++)
         values[i] = value;
-    hash_t part = hash_bytes(values, sizeof values), digest = hash_bytes(&part, sizeof part);
     chunk.object.number = number;
     chunk.age = age;
     chunk.trained = trained;
-    chunk.payload = (wire_view_t){(const uint8_t *)values, sizeof values};
-    memcpy(chunk.part, part.bytes, HASH_BYTES);
-    memcpy(chunk.digest, digest.bytes, HASH_BYTES);
-    size_t size = 0;
-    uint8_t *frame = wire_pack_chunk(&size, &chunk);
-    hand(f, (gossip_event_t){.kind = GOSSIP_EV_FRAME,
-                             .bytes = frame,
-                             .size = size,
-                             .from = 1,
-                             .channel = GOSSIP_DATA});
-    free(frame);
+    frames_fill(&chunk, values, sizeof values);
+    frames_give(f, &chunk);
 }
 
 static void give_ben(frames_t *f, uint64_t number, uint64_t age, float value)
@@ -236,7 +219,7 @@ static void give_ben(frames_t *f, uint64_t number, uint64_t age, float value)
 
 static void give_own(frames_t *f, uint32_t round)
 {
-    hand(f, (gossip_event_t){.kind = GOSSIP_EV_MODEL, .round = round, .values = f->values});
+    frames_step(f, (gossip_event_t){.kind = GOSSIP_EV_MODEL, .round = round, .values = f->values});
     assert_int_equal(f->g->exchange, round + 1);
 }
 

@@ -195,54 +195,25 @@ static void what_the_codec_leaves_out_stays_with_its_peer(void **state)
 static void lost_frames_change_no_bit(void **state)
 {
     (void)state;
-    hash_t digest[2];
-    for (int lossy = 0; lossy < 2; lossy++) {
-        federation_t f = {.peers = 4,
-                          .topology = GOSSIP_RING,
-                          .rounds = 3,
-                          .channels = 2,
-                          .weights = 400000,
-                          .rows = 100,
-                          .deadline = GOSSIP_DEADLINE_NONE,
-                          .codec = {.kind = GOSSIP_CODEC_INT8},
-                          .net = {.seed = test_seed, .loss = lossy ? 0.2 : 0, .jitter_ms = 3}};
-        run(&f);
-        uint64_t asked = 0;
-        for (size_t p = 0; p < f.peers; p++)
-            asked += gossip_counter(gossip_sim_peer(f.sim, p), GOSSIP_COUNT_REPAIRS_ASKED);
-        assert_true(!lossy || asked > 20);
-        digest[lossy] = f.digest[0];
-        federation_free(&f);
-    }
-    assert_memory_equal(&digest[0], &digest[1], sizeof digest[0]);
-}
-
-static void hand(frames_t *f, gossip_channel_t channel, const uint8_t *frame, size_t size)
-{
-    gossip_event_t event = {.kind = GOSSIP_EV_FRAME,
-                            .now_ms = f->now,
-                            .bytes = frame,
-                            .size = size,
-                            .from = 1,
-                            .channel = channel};
-    gossip_step(f->g, &event, &f->out);
-    gossip_actions_clear(&f->out);
+    federation_t settings = {.peers = 4,
+                             .topology = GOSSIP_RING,
+                             .rounds = 3,
+                             .channels = 2,
+                             .weights = 400000,
+                             .rows = 100,
+                             .deadline = GOSSIP_DEADLINE_NONE,
+                             .codec = {.kind = GOSSIP_CODEC_INT8},
+                             .net = {.seed = test_seed, .jitter_ms = 3}};
+    federation_assert_loss_bears(&settings, 20);
 }
 
 /* A model of `size` bytes at 8-byte aligned `bytes`, with digests that fit. */
 static void give(frames_t *f, bool trained, const void *bytes, size_t size)
 {
     wire_chunk_t chunk = frames_chunk(f);
-    hash_t part = hash_bytes(bytes, size), digest = hash_bytes(&part, sizeof part);
-    memcpy(chunk.part, part.bytes, HASH_BYTES);
-    memcpy(chunk.digest, digest.bytes, HASH_BYTES);
     chunk.trained = trained;
-    chunk.size = size;
-    chunk.payload = (wire_view_t){bytes, size};
-    size_t frame_size = 0;
-    uint8_t *frame = wire_pack_chunk(&frame_size, &chunk);
-    hand(f, GOSSIP_DATA, frame, frame_size);
-    free(frame);
+    frames_fill(&chunk, bytes, size);
+    frames_give(f, &chunk);
 }
 
 static void coded_models_are_bounded_and_checked(void **state)

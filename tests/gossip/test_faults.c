@@ -12,27 +12,14 @@ static const int64_t LIMIT = 3000000;
 static void loss_of_a_fifth_of_the_frames_changes_no_bit(void **state)
 {
     (void)state;
-    hash_t digest[2];
-    for (int lossy = 0; lossy < 2; lossy++) {
-        federation_t f = {.peers = 4,
-                          .topology = GOSSIP_RING,
-                          .rounds = 4,
-                          .channels = 2,
-                          .weights = 120000,
-                          .deadline = GOSSIP_DEADLINE_NONE,
-                          .net = {.seed = test_seed, .loss = lossy ? 0.2 : 0, .jitter_ms = 3}};
-        federation_init(&f);
-        federation_start(&f);
-        gossip_sim_run(f.sim, LIMIT);
-        federation_assert_one(&f, 0);
-        uint64_t asked = 0;
-        for (size_t p = 0; p < f.peers; p++)
-            asked += gossip_counter(gossip_sim_peer(f.sim, p), GOSSIP_COUNT_REPAIRS_ASKED);
-        assert_true(!lossy || asked > 20);
-        digest[lossy] = f.digest[0];
-        federation_free(&f);
-    }
-    assert_memory_equal(&digest[0], &digest[1], sizeof digest[0]);
+    federation_t settings = {.peers = 4,
+                             .topology = GOSSIP_RING,
+                             .rounds = 4,
+                             .channels = 2,
+                             .weights = 120000,
+                             .deadline = GOSSIP_DEADLINE_NONE,
+                             .net = {.seed = test_seed, .jitter_ms = 3}};
+    federation_assert_loss_bears(&settings, 20);
 }
 
 static void without_a_deadline_timing_changes_no_bit(void **state)
@@ -425,25 +412,7 @@ static void drawn_faults_end_in_one_consensus(void **state)
                           .net = {.seed = i, .loss = 0.1 * (double)(i % 3), .jitter_ms = 20}};
         for (size_t p = 0; p < f.peers; p++)
             f.train_ms[p] = 500 + (int64_t)rng_below(&rng, 1500);
-        federation_init(&f);
-        federation_start(&f);
-        size_t victim = rng_below(&rng, 6), sleeper = rng_below(&rng, 6);
-        int64_t crash = (int64_t)rng_below(&rng, 30000), pause = (int64_t)rng_below(&rng, 30000);
-        bool back = rng_below(&rng, 2);
-        gossip_sim_crash(f.sim, victim, crash);
-        if (back)
-            federation_start_peer(&f, victim, crash + 500 + (int64_t)rng_below(&rng, 15000), true);
-        gossip_sim_pause(f.sim, sleeper, pause, pause + (int64_t)rng_below(&rng, 20000));
-        gossip_sim_run(f.sim, LIMIT);
-        /* crashed for good, or came back when all the others were through and gone: then it ran
-         * alone, and says so */
-        bool lost = !f.finished[victim] || (back && f.report[victim].live == 1);
-        for (size_t p = 0; p < f.peers; p++)
-            if (p != victim && !f.finished[p])
-                fail_msg("run %d: peer %zu hangs", (int)i, p);
-        assert_true(f.report[(victim + 1) % 6].live >= 4);
-        federation_assert_one(&f, lost ? 1u << victim : 0);
-        federation_free(&f);
+        federation_assert_faults_bear(&f, &(federation_faults_t){0, 30000, 15000}, &rng);
     }
 }
 

@@ -29,30 +29,12 @@ static ben_t ben_object(const frames_t *f, double s)
     return ben;
 }
 
-static void hand(frames_t *f, gossip_event_t event)
-{
-    event.now_ms = f->now += 1;
-    gossip_step(f->g, &event, &f->out);
-    gossip_actions_clear(&f->out);
-}
-
 static void give_ben(frames_t *f, const ben_t *ben, uint64_t number)
 {
     wire_chunk_t chunk = frames_chunk(f);
-    hash_t part = hash_bytes(ben, sizeof *ben), digest = hash_bytes(&part, sizeof part);
     chunk.object.number = number;
-    chunk.size = sizeof *ben;
-    chunk.payload = (wire_view_t){(const uint8_t *)ben, sizeof *ben};
-    memcpy(chunk.part, part.bytes, HASH_BYTES);
-    memcpy(chunk.digest, digest.bytes, HASH_BYTES);
-    size_t size = 0;
-    uint8_t *frame = wire_pack_chunk(&size, &chunk);
-    hand(f, (gossip_event_t){.kind = GOSSIP_EV_FRAME,
-                             .bytes = frame,
-                             .size = size,
-                             .from = 1,
-                             .channel = GOSSIP_DATA});
-    free(frame);
+    frames_fill(&chunk, ben, sizeof *ben);
+    frames_give(f, &chunk);
 }
 
 /* Ana, with ben announced, cem dead, gives its model of round 1 and waits for ben's. */
@@ -65,13 +47,13 @@ static void ana_waits(frames_t *f)
     size_t size = 0;
     said.offers.size = 0;
     uint8_t *frame = wire_pack_announce(&size, &said);
-    hand(f, (gossip_event_t){.kind = GOSSIP_EV_FRAME,
-                             .bytes = frame,
-                             .size = size,
-                             .from = 1,
-                             .channel = GOSSIP_CONTROL});
+    frames_step(f, (gossip_event_t){.kind = GOSSIP_EV_FRAME,
+                                    .bytes = frame,
+                                    .size = size,
+                                    .from = 1,
+                                    .channel = GOSSIP_CONTROL});
     free(frame);
-    hand(f, (gossip_event_t){.kind = GOSSIP_EV_MODEL, .round = 1, .values = f->values});
+    frames_step(f, (gossip_event_t){.kind = GOSSIP_EV_MODEL, .round = 1, .values = f->values});
     assert_int_equal(f->g->phase, PHASE_EXCHANGE);
 }
 
@@ -90,7 +72,7 @@ static void good_sums_are_taken_once(void **state)
     assert_true(w == 25);
     for (int i = 0; i < FRAMES_WEIGHTS; i++)
         assert_true(fabs(f.g->mixed[i] - (5 + 2 * 20) / 25.0 * f.values[i]) < 1e-6 * f.values[i]);
-    hand(&f, (gossip_event_t){.kind = GOSSIP_EV_MODEL, .round = 2, .values = f.g->mixed});
+    frames_step(&f, (gossip_event_t){.kind = GOSSIP_EV_MODEL, .round = 2, .values = f.g->mixed});
     give_ben(&f, &ben, 2); /* a replay under a new number brings nothing */
     assert_int_equal(f.g->exchange, 3);
     pushsum_mass(f.g, NULL, &w);

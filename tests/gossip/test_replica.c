@@ -13,25 +13,11 @@ static uint8_t says_missed[1]; /* what `hand` has its sender say that it missed 
 static void hand(frames_t *f, wire_type_t type, uint32_t number, const void *bytes, size_t size)
 {
     wire_chunk_t chunk = frames_chunk(f);
-    hash_t part = hash_bytes(bytes, size), digest = hash_bytes(&part, sizeof part);
-    memcpy(chunk.part, part.bytes, HASH_BYTES);
-    memcpy(chunk.digest, digest.bytes, HASH_BYTES);
     chunk.object.type = type;
     chunk.object.number = number;
     chunk.missed = (wire_view_t){says_missed, says_missed[0] != 0};
-    chunk.size = size;
-    chunk.payload = (wire_view_t){bytes, size};
-    size_t frame_size = 0;
-    uint8_t *frame = wire_pack_chunk(&frame_size, &chunk);
-    gossip_event_t event = {.kind = GOSSIP_EV_FRAME,
-                            .now_ms = f->now,
-                            .bytes = frame,
-                            .size = frame_size,
-                            .from = 1,
-                            .channel = GOSSIP_DATA};
-    gossip_step(f->g, &event, &f->out);
-    gossip_actions_clear(&f->out);
-    free(frame);
+    frames_fill(&chunk, bytes, size);
+    frames_give(f, &chunk);
 }
 
 static void replicas_are_bounded_and_checked(void **state)
@@ -138,25 +124,11 @@ static void hand_as(frames_t *f, uint64_t incarnation, wire_type_t type, bool tr
         assert_true(
             gossip_codec_encode(bytes, decoded, f->values, &f->g->config.table, &topk, 1, 2));
     }
-    hash_t part = hash_bytes(bytes, size), digest = hash_bytes(&part, sizeof part);
-    memcpy(chunk.part, part.bytes, HASH_BYTES);
-    memcpy(chunk.digest, digest.bytes, HASH_BYTES);
     chunk.object = (wire_object_t){type, 0, 1, incarnation, 2};
     chunk.incarnation = incarnation;
     chunk.trained = trained;
-    chunk.size = size;
-    chunk.payload = (wire_view_t){bytes, size};
-    size_t frame_size = 0;
-    uint8_t *frame = wire_pack_chunk(&frame_size, &chunk);
-    gossip_event_t event = {.kind = GOSSIP_EV_FRAME,
-                            .now_ms = f->now,
-                            .bytes = frame,
-                            .size = frame_size,
-                            .from = 1,
-                            .channel = GOSSIP_DATA};
-    gossip_step(f->g, &event, &f->out);
-    gossip_actions_clear(&f->out);
-    free(frame);
+    frames_fill(&chunk, bytes, size);
+    frames_give(f, &chunk);
 }
 
 /* Ben's difference of exchange 2 is of no use without its x^ of 1, so the whole x^ is asked for;

@@ -6,19 +6,6 @@
 #include "tests/gossip/frames.h"
 #include "tests/support/harness.h"
 
-static void hand(frames_t *f, gossip_channel_t channel, uint8_t *frame, size_t size)
-{
-    gossip_event_t event = {.kind = GOSSIP_EV_FRAME,
-                            .now_ms = f->now,
-                            .bytes = frame,
-                            .size = size,
-                            .from = 1,
-                            .channel = channel};
-    gossip_step(f->g, &event, &f->out);
-    gossip_actions_clear(&f->out);
-    free(frame);
-}
-
 /* Neighbour 1 offers a record; `digest` NULL: any. */
 static void offer(frames_t *f, const wire_object_t *id, uint64_t size, const hash_t *digest)
 {
@@ -27,7 +14,7 @@ static void offer(frames_t *f, const wire_object_t *id, uint64_t size, const has
     wire_offer_t what = {*id, size, digest ? *digest : (hash_t){{1}}};
     wire_put_offer(f->offer, &what);
     uint8_t *frame = wire_pack_announce(&bytes, &said);
-    hand(f, GOSSIP_CONTROL, frame, bytes);
+    frames_hand(f, GOSSIP_CONTROL, frame, bytes);
 }
 
 static wire_object_t record_id(uint64_t kind, size_t origin, uint64_t incarnation)
@@ -53,7 +40,7 @@ static hash_t give(frames_t *f, const wire_object_t *id, const uint8_t *bytes, s
     memcpy(chunk.digest, digest.bytes, HASH_BYTES);
     memcpy(chunk.part, part.bytes, HASH_BYTES);
     uint8_t *frame = wire_pack_chunk(&packed, &chunk);
-    hand(f, GOSSIP_REPAIR_ANSWER, frame, packed);
+    frames_hand(f, GOSSIP_REPAIR_ANSWER, frame, packed);
     return digest;
 }
 

@@ -322,23 +322,7 @@ static void drawn_faults_end_in_the_same_records(void **state)
                           .net = {.seed = i, .loss = 0.1 * (double)(i % 3), .jitter_ms = 20}};
         for (size_t p = 0; p < f.peers; p++)
             f.record_ms[p] = 100 + (int64_t)rng_below(&rng, 3000);
-        federation_init(&f);
-        federation_start(&f);
-        size_t victim = rng_below(&rng, 6), sleeper = rng_below(&rng, 6);
-        int64_t crash = 1000 + (int64_t)rng_below(&rng, 8000);
-        int64_t pause = 1000 + (int64_t)rng_below(&rng, 8000);
-        bool back = rng_below(&rng, 2);
-        gossip_sim_crash(f.sim, victim, crash);
-        if (back)
-            federation_start_peer(&f, victim, crash + 500 + (int64_t)rng_below(&rng, 5000), true);
-        gossip_sim_pause(f.sim, sleeper, pause, pause + (int64_t)rng_below(&rng, 20000));
-        gossip_sim_run(f.sim, LIMIT);
-        bool lost = !f.finished[victim] || (back && f.report[victim].live == 1);
-        for (size_t p = 0; p < f.peers; p++)
-            if (p != victim && !f.finished[p])
-                fail_msg("run %d: peer %zu hangs", (int)i, p);
-        federation_assert_one(&f, lost ? 1u << victim : 0);
-        federation_free(&f);
+        federation_assert_faults_bear(&f, &(federation_faults_t){1000, 8000, 5000}, &rng);
     }
 }
 
