@@ -123,6 +123,20 @@ static void take(gossip_t *g, link_t *link, const assembly_t *model)
             link->slot[i].open = false; /* its bytes stay until the next chunk */
 }
 
+/* My own part of a mix: the weights that the round began with, the statistics that it ended with.
+ */
+static const float *begun_part(gossip_t *g)
+{
+    const float *own = coded_truth(g, g->exchange & 1);
+    for (size_t s = 0; s < g->config.table.count; s++) {
+        const gossip_segment_t *segment = &g->config.table.segments[s];
+        const float *from = segment->kind == GOSSIP_WEIGHTS ? g->mixed : own;
+        memcpy(g->begun + segment->offset, from + segment->offset,
+               segment->count * sizeof *g->begun);
+    }
+    return g->begun;
+}
+
 size_t async_gather(gossip_t *g, gossip_part_t *parts, double *weights, double *residual,
                     size_t *self)
 {
@@ -133,7 +147,7 @@ size_t async_gather(gossip_t *g, gossip_part_t *parts, double *weights, double *
         link_t *link = k < g->link_count ? &g->links[k] : NULL;
         if (!placed && (!link || link->peer > g->config.self)) {
             *self = n;
-            parts[n++].values = coded_part(g, g->exchange & 1);
+            parts[n++].values = begun_part(g);
             placed = true;
         }
         if (!link)
@@ -159,27 +173,6 @@ size_t async_gather(gossip_t *g, gossip_part_t *parts, double *weights, double *
     }
     weights[*self] = mine;
     return n;
-}
-
-float *async_gain(const gossip_t *g, uint32_t at)
-{
-    const float *own = g->truth ? g->truth : g->own[at];
-    if (g->config.robust != GOSSIP_ROBUST_NONE)
-        return NULL;
-    float *gain = xcalloc(g->config.table.floats, sizeof *gain);
-    for (size_t s = 0; s < g->config.table.count; s++) {
-        const gossip_segment_t *segment = &g->config.table.segments[s];
-        size_t end = segment->offset + segment->count;
-        for (size_t i = segment->offset; segment->kind == GOSSIP_WEIGHTS && i < end; i++)
-            gain[i] = own[i] - g->mixed[i];
-    }
-    return gain;
-}
-
-void async_add_gain(gossip_t *g, const float *gain, double share)
-{
-    for (size_t i = 0; i < g->config.table.floats; i++)
-        g->mixed[i] = (float)((double)g->mixed[i] + share * (double)gain[i]);
 }
 
 assembly_t *async_missing(gossip_t *g, link_t *link)

@@ -11,12 +11,10 @@
  * it: ages spread, and who has not heard of that one yet is left out as too old until it has; they
  * end at the largest that there can be, 1 + rounds x peers, where all models count alike.
  *
- * What the round's training added to x_i, x_i - p_i where p_i is what it began with, counts whole:
- * x_i gets 1 - w times of it back, w being what is left of its own weight. That is ours, too. A
- * neighbour's model is about a round old when it is mixed: it knows nothing of this round, and the
- * average would undo 1 - w of the round at every peer, every round. So p_i is what is averaged with
- * the neighbours' models, and the round goes on top. BatchNorm's statistics are just averaged, and
- * all is under a robust rule, where others' models are not to move one's own by a fixed weight.
+ * The x_i that is averaged is what the round began with, and what training added to its weights
+ * goes on top, whole (coded_keep). That is ours, too: a neighbour's model is about a round old when
+ * it is mixed and knows nothing of this round, so an average with the trained model would undo a
+ * part of each round as large as the neighbours' weight. BatchNorm's statistics are just averaged.
  *
  * The numbers of a peer's training models are its own local rounds. It publishes each when it is
  * trained, mixes what is there, and goes on: nobody is waited for. A model is mixed once, and none
@@ -49,10 +47,6 @@ int async_meeting_slot(const gossip_t *g, link_t *link, const wire_chunk_t *chun
  * many, at most link_count + 1. */
 size_t async_gather(gossip_t *g, gossip_part_t *parts, double *weights, double *residual,
                     size_t *self);
-/* What the round's training added to my weights; the caller frees. NULL under a robust rule. */
-float *async_gain(const gossip_t *g, uint32_t at);
-/* The mixed model += share x gain. */
-void async_add_gain(gossip_t *g, const float *gain, double share);
 /* The model that is to be asked for chunks of: a slot, or NULL. */
 assembly_t *async_missing(gossip_t *g, link_t *link);
 /* Its peer does not serve it any more. */

@@ -52,8 +52,7 @@ uint32_t coded_chunks_least(const gossip_t *g)
     return coded < plain ? coded : plain;
 }
 
-/* My model as it is, whatever a tamper made others hear of it. */
-static const float *truth(const gossip_t *g, uint32_t at)
+const float *coded_truth(const gossip_t *g, uint32_t at)
 {
     return g->truth ? g->truth : g->own[at];
 }
@@ -71,7 +70,7 @@ void coded_publish(gossip_t *g, uint32_t exchange)
         replica_publish(g, exchange, g->own[at]);
         return;
     }
-    CHECK(gossip_codec_encode(g->own_coded[at], g->own_decoded, truth(g, at), table, codec,
+    CHECK(gossip_codec_encode(g->own_coded[at], g->own_decoded, coded_truth(g, at), table, codec,
                               g->config.self, exchange));
     if (g->truth)
         gossip_codec_encode(g->own_coded[at], g->coded_scratch, g->own[at], table, codec,
@@ -91,7 +90,7 @@ const float *coded_part(const gossip_t *g, uint32_t at)
 {
     if (g->replicas && g->own_trained[at])
         return replica_mine(g, at);
-    return g->coded && g->own_trained[at] ? g->own_decoded : truth(g, at);
+    return g->coded && g->own_trained[at] ? g->own_decoded : coded_truth(g, at);
 }
 
 const float *coded_part_of(const gossip_t *g, const link_t *link, uint32_t at)
@@ -143,7 +142,7 @@ void coded_meet(gossip_t *g, gossip_part_t *parts, size_t count)
     uint32_t at = g->exchange & 1;
     if (!g->replicas || g->own_trained[at])
         return;
-    const float *x = truth(g, at);
+    const float *x = coded_truth(g, at);
     for (size_t k = 0; k < g->link_count; k++) {
         const link_t *link = &g->links[k];
         const float *replica = replica_of(g, link);
@@ -165,10 +164,10 @@ void coded_meet(gossip_t *g, gossip_part_t *parts, size_t count)
     }
 }
 
-void coded_keep(gossip_t *g, uint32_t at)
+void coded_keep(gossip_t *g, uint32_t at, const float *c)
 {
-    const float *x = truth(g, at), *c = coded_part(g, at);
-    if (!g->coded || !g->own_trained[at])
+    const float *x = coded_truth(g, at);
+    if (c == x || !g->own_trained[at])
         return;
     for (size_t s = 0; s < g->config.table.count; s++) {
         const gossip_segment_t *segment = &g->segments[s];
@@ -191,9 +190,9 @@ static double norm(const float *values, const gossip_table_t *table)
 
 double coded_distance(const gossip_t *g, uint32_t at, const float *values, double residual)
 {
-    double apart = gossip_distance(truth(g, at), values, &g->config.table);
+    double apart = gossip_distance(coded_truth(g, at), values, &g->config.table);
     if (residual == 0.0)
         return apart;
-    double mine = norm(truth(g, at), &g->config.table);
+    double mine = norm(coded_truth(g, at), &g->config.table);
     return mine > 0.0 ? apart + residual / mine : HUGE_VAL;
 }

@@ -335,12 +335,8 @@ static void mix(gossip_t *g)
                               .table = &g->config.table,
                               .hostile = g->config.hostile,
                               .clip = g->config.clip};
-    float *gain = async ? async_gain(g, at) : NULL;
     g->report.cut = (uint32_t)gossip_algorithm(g->config.robust)->mix(g->mixed, &mixing);
-    coded_keep(g, at);
-    if (gain)
-        async_add_gain(g, gain, 1.0 - weights[self]);
-    free(gain);
+    coded_keep(g, at, parts[self].values);
     if (push) /* the parts were rounded */
         pushsum_values(g, g->mixed);
     g->mixed_exchange = e;

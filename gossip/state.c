@@ -109,9 +109,8 @@ static err_t make_buffers(gossip_t *g)
     bool differences = g->config.choco || gossip_codec_sparse(g->config.codec.kind);
     if (differences) {
         slot = slot > replica_size(g) ? slot : replica_size(g);
-        g->gamma = g->config.gamma > 0
-                       ? g->config.gamma
-                       : gossip_codec_gamma(&g->config.codec, g->config.degree_max);
+        g->gamma = g->config.gamma > 0 ? g->config.gamma
+                                       : gossip_codec_gamma(&g->config.codec, g->config.degree_max);
         g->replicas = replicas_new(g);
         ok = ok && g->replicas;
     }
@@ -125,6 +124,10 @@ static err_t make_buffers(gossip_t *g)
     if (g->config.tamper) {
         g->truth = calloc(g->bytes, 1);
         ok = ok && g->truth;
+    }
+    if (g->config.scheme == GOSSIP_ASYNC) {
+        g->begun = calloc(g->bytes, 1);
+        ok = ok && g->begun;
     }
     for (int i = 0; i < 2; i++) {
         g->own[i] = calloc(g->bytes, 1);
@@ -244,6 +247,7 @@ void gossip_destroy(gossip_t **gossip)
     assembly_free(&g->state);
     drawn_free(g);
     free(g->truth);
+    free(g->begun);
     pushsum_destroy(&g->pushsum);
     void *rest[] = {g->segments,      g->members,       g->links,       g->certificates,
                     g->records,       g->mixed,         g->pinned,      g->pinned_parts,

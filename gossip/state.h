@@ -87,7 +87,7 @@ enum {
     CERT_TRAINED = 1,
     CERT_MISSING = 2,
     CERT_DISPUTED = 4, /* two sketches of one peer's model were heard of: none counts */
-    CERT_CUT = 8, /* a neighbour was dead: those present may be in parts that no edge joins */
+    CERT_CUT = 8,      /* a neighbour was dead: those present may be in parts that no edge joins */
     CERT_FLAGS = CERT_TRAINED | CERT_MISSING | CERT_DISPUTED | CERT_CUT
 };
 typedef struct {
@@ -163,6 +163,7 @@ struct gossip_s {
     uint32_t joined; /* first exchange that I took part in without a break */
     float *own[2];   /* own model of exchange e at [e & 1], as published */
     float *truth;    /* with config.tamper: the own model of the exchange in work as it is */
+    float *begun;    /* ASYNC: my part of a mix (async.c) */
     uint32_t own_exchange[2];
     hash_t own_digest[2];
     hash_t *own_parts[2];
@@ -300,7 +301,8 @@ void exchange_model(gossip_t *g, const gossip_event_t *event);
 void exchange_end_training(gossip_t *g, uint32_t last);
 void exchange_chunk(gossip_t *g, size_t from, const wire_chunk_t *chunk);
 bool exchange_advance(gossip_t *g);
-/* TRAINED, once: the mixed state of the last training exchange, as it stays throughout this step. */
+/* TRAINED, once: the mixed state of the last training exchange, as it stays throughout this step.
+ */
 void exchange_over(gossip_t *g, uint32_t exchange, const float *values);
 /* Whether a link's model of `exchange` is awaited still. */
 bool exchange_waits(const gossip_t *g, const link_t *link);
@@ -328,11 +330,14 @@ bool coded_take(gossip_t *g, link_t *link, uint32_t at);
 /* What is mixed of a neighbour's model. */
 const float *coded_part_of(const gossip_t *g, const link_t *link, uint32_t at);
 /* Parts of a mix as far as I go towards them: where differences travel, and I train no more, gamma
- * of the way to the x^ of one that still does, for it comes gamma of the way to me. Statistics stay.
- * Overwrites the parts of those peers with what their slots have room for. */
+ * of the way to the x^ of one that still does, for it comes gamma of the way to me. Statistics
+ * stay. Overwrites the parts of those peers with what their slots have room for. */
 void coded_meet(gossip_t *g, gossip_part_t *parts, size_t count);
-/* Adds what the codec left out of my own model to the mixed one. */
-void coded_keep(gossip_t *g, uint32_t at);
+/* My own[at] as it is, whatever a tamper made others hear of it. */
+const float *coded_truth(const gossip_t *g, uint32_t at);
+/* Adds what is in my own model, and not in my part c of the mix, to the mixed one: what the codec
+ * left out, under ASYNC the round. */
+void coded_keep(gossip_t *g, uint32_t at, const float *c);
 /* The largest distance that a part's model may have from mine, relative to mine. */
 double coded_distance(const gossip_t *g, uint32_t at, const float *values, double residual);
 

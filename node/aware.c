@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "nn/infer.h"
+#include "node/statistics.h"
 #include "quant/fold.h"
 
 bool node_aware_round(const node_config_t *config, uint32_t round)
@@ -16,11 +17,10 @@ static err_t estimate_statistics(nn_state_t *state, const data_set_t *set, const
                                  const volatile bool *interrupted)
 {
     err_t err = ERR_OK;
-    rng_t augment;
+    rng_t augment = node_statistics_augment(config, peer);
     const size_t channels = nn_statistics_count(state->net);
     double *mean = xcalloc(channels + 1, sizeof *mean), *var = xcalloc(channels + 1, sizeof *var);
     uint64_t *count = xcalloc(nn_batch_norm_count(state->net) + 1, sizeof *count);
-    rng_init(&augment, config->seed, RNG_STREAM_AUGMENT, peer, UINT64_MAX); /* of no epoch */
     TRY(nn_statistics_estimate(mean, var, count, state, set, order, &config->data.normalisation,
                                &config->train.augment, &augment, config->train.batch,
                                config->train.threads, interrupted));

@@ -333,13 +333,11 @@ out:
 static err_t act_estimate(node_learner_t *l, const gossip_action_t *action, gossip_event_t *answer)
 {
     err_t err = ERR_OK;
-    rng_t augment;
     node_learner_show(l, "estimating");
     memcpy(l->state.values, action->values, l->setup->net->float_count * sizeof(float));
     data_epoch_order(l->order, l->data.train.count, l->config->seed, l->peer, ESTIMATION_EPOCH);
-    rng_init(&augment, l->config->seed, RNG_STREAM_AUGMENT, l->peer, ESTIMATION_EPOCH);
     TRY(node_statistics_estimate(&l->statistics, &l->state, &l->data.train, l->order, l->config,
-                                 &augment, l->interrupted));
+                                 l->peer, l->interrupted));
     answer->kind = GOSSIP_EV_STATISTICS;
     answer->bytes = l->statistics.record;
     answer->size = l->statistics.record_size;

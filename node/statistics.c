@@ -46,16 +46,24 @@ static void split_record(uint8_t *place[3], size_t size[3], const node_statistic
     place[2] = place[1] + size[1];
 }
 
+rng_t node_statistics_augment(const node_config_t *config, size_t peer)
+{
+    rng_t rng;
+    rng_init(&rng, config->seed, RNG_STREAM_AUGMENT, peer, UINT64_MAX);
+    return rng;
+}
+
 err_t node_statistics_estimate(node_statistics_t *statistics, const nn_state_t *state,
                                const data_set_t *set, const uint32_t *order,
-                               const node_config_t *config, rng_t *rng,
+                               const node_config_t *config, size_t peer,
                                const volatile bool *interrupted)
 {
     err_t err = ERR_OK;
+    rng_t rng = node_statistics_augment(config, peer);
     uint8_t *place[3];
     size_t size[3];
     TRY(nn_statistics_estimate(statistics->mean, statistics->var, statistics->count, state, set,
-                               order, &config->data.normalisation, &config->train.augment, rng,
+                               order, &config->data.normalisation, &config->train.augment, &rng,
                                config->train.batch, config->train.threads, interrupted));
     split_record(place, size, statistics, statistics->record);
     memcpy(place[0], statistics->count, size[0]);

@@ -17,11 +17,13 @@ typedef struct {
 err_t node_statistics_init(node_statistics_t *statistics, const nn_net_t *net);
 void node_statistics_free(node_statistics_t *statistics);
 
-/* Estimates on `set`, taken in the shuffled `order` and augmented by draws of `rng`, and fills
- * `record`. ERR_REFUSED when interrupted. */
+/* The draws by which a peer's pictures are augmented for estimates: of no epoch's. */
+rng_t node_statistics_augment(const node_config_t *config, size_t peer);
+/* Estimates on `set`, the peer's, taken in the shuffled `order` and augmented, and fills `record`.
+ * ERR_REFUSED when interrupted. */
 err_t node_statistics_estimate(node_statistics_t *statistics, const nn_state_t *state,
                                const data_set_t *set, const uint32_t *order,
-                               const node_config_t *config, rng_t *rng,
+                               const node_config_t *config, size_t peer,
                                const volatile bool *interrupted);
 
 /* Merges records in their order and writes the result into the state's running statistics. A record
