@@ -1,15 +1,17 @@
 #!/usr/bin/env python3
-"""Training without rounds in common, one of eight peers ten times slower: what that does to the
+"""Training without rounds in common, one of five peers ten times slower: what that does to the
 others' rounds a second, and the consensus beside that of synchronous training on the same pictures.
 
     bench/async_accuracy.py --data CIFAR10_DIR|synthetic [--slow 10] [--hours H] [--jobs 2]
                             [--estimate] [--json FILE]
 
 Three kinds of `hearsay simulate` a seed: async with the last peer slow, async without, and dpsgd
-with it, on a ring, pictures dealt evenly; others by --set data.partition='dirichlet(1.0)' or --set
-gossip.topology=full. All peers go through the same rounds of their own pictures, the slow one too,
-so samples are equal; seconds are virtual. Results are kept: an interrupted script goes on where it
-was."""
+with it. All hear all, pictures are dealt evenly; others by --set data.partition='dirichlet(1.0)' or
+--set gossip.topology=ring. No two peers take equally long: each takes a hundredth longer than the
+one before (--spread), or else, on the virtual clock, all would end each round in the same moment,
+and every model that is mixed would be a whole round old. All peers go through the same rounds of
+their own pictures, the slow one too, so samples are equal; seconds are virtual. Results are kept:
+an interrupted script goes on where it was."""
 import argparse
 import sys
 
@@ -22,10 +24,12 @@ CASES = {"async, one slow": ("async", True), "async": ("async", False),
 def case(args, name, seed):
     algorithm, slow = CASES[name]
     peers = [{"name": f"p{i + 1}", "port": 5600 + 3 * i} for i in range(args.peers)]
+    for i, peer in enumerate(peers):
+        peer["attack"] = f"slow({1 + i * args.spread:g})"
     if slow:
         peers[-1]["attack"] = f"slow({args.slow:g})"
     config = study.configuration(args, seed, args.lr, peers=peers,
-                                 gossip={"algorithm": algorithm, "topology": "ring"},
+                                 gossip={"algorithm": algorithm},
                                  consensus={"distance": 0.005, "rounds_max": 200})
     return f"{name}, seed {seed}", config
 
@@ -39,9 +43,11 @@ def others_rate(found):
 def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    study.add_options(parser, "async", 50000, 5, 4)
-    parser.add_argument("--peers", type=int, default=8)
+    study.add_options(parser, "async", 50000, 5, 20)
+    parser.add_argument("--peers", type=int, default=5)
     parser.add_argument("--slow", type=float, default=10, help="how many times slower; 10")
+    parser.add_argument("--spread", type=float, default=0.01,
+                        help="how much longer than the one before each peer takes; 0.01")
     parser.add_argument("--lr", type=float, default=0.01)
     args = parser.parse_args()
     seeds = [int(s) for s in args.seeds.split(",")]

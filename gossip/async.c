@@ -123,31 +123,41 @@ static void take(gossip_t *g, link_t *link, const assembly_t *model)
             link->slot[i].open = false; /* its bytes stay until the next chunk */
 }
 
-/* My own part of a mix: the weights that the round began with, the statistics that it ended with.
- */
-static const float *begun_part(gossip_t *g)
+/* How much of my round a neighbour's model cannot know of: 0 when it came as the round ended, 1
+ * when it was there as the round began. */
+static double unknown(const gossip_t *g, const link_t *link, size_t at)
 {
-    const float *own = coded_truth(g, g->exchange & 1);
+    double round = (double)(g->now - g->began_ms), ago = (double)(g->now - link->arrived_ms[at]);
+    return ago < round ? ago / round : 1.0;
+}
+
+/* My own part of a mix: weights `share` of the way from what the round began with to what it ended
+ * with, statistics as it ended. */
+static const float *own_part(gossip_t *g, double share)
+{
+    const float *own = coded_truth(g, g->exchange & 1), *began = g->mixed;
     for (size_t s = 0; s < g->config.table.count; s++) {
         const gossip_segment_t *segment = &g->config.table.segments[s];
-        const float *from = segment->kind == GOSSIP_WEIGHTS ? g->mixed : own;
-        memcpy(g->begun + segment->offset, from + segment->offset,
-               segment->count * sizeof *g->begun);
+        size_t at = segment->offset, end = at + segment->count;
+        double part = segment->kind == GOSSIP_WEIGHTS ? share : 1.0;
+        for (; at < end; at++)
+            g->part[at] = (float)((1.0 - part) * (double)began[at] + part * (double)own[at]);
     }
-    return g->begun;
+    return g->part;
 }
 
 size_t async_gather(gossip_t *g, gossip_part_t *parts, double *weights, double *residual,
                     size_t *self)
 {
+    const uint32_t mine = g->age;
+    double others = 0.0, known = 0.0; /* ages; of which they know my round */
     size_t n = 0;
-    double mine = 1.0;
     bool placed = false;
     for (size_t k = 0; k <= g->link_count; k++) {
         link_t *link = k < g->link_count ? &g->links[k] : NULL;
         if (!placed && (!link || link->peer > g->config.self)) {
             *self = n;
-            parts[n++].values = begun_part(g);
+            weights[n++] = (double)mine;
             placed = true;
         }
         if (!link)
@@ -159,19 +169,18 @@ size_t async_gather(gossip_t *g, gossip_part_t *parts, double *weights, double *
         size_t at = (size_t)(model - link->slot);
         uint32_t age = link->age[at];
         take(g, link, model);
-        if ((uint64_t)age + g->config.staleness < g->age)
+        if ((uint64_t)age + g->config.staleness < mine)
             continue;
-        double counts = (double)(age < g->age ? age : g->age);
-        double a = counts / ((double)g->age + counts);
-        for (size_t i = 0; i < n; i++)
-            weights[i] *= 1.0 - a;
-        mine *= 1.0 - a;
         g->age = age > g->age ? age : g->age;
-        weights[n] = a;
+        weights[n] = (double)(age < mine ? age : mine);
+        others += weights[n];
+        known += weights[n] * (1.0 - unknown(g, link, at));
         residual[n] = link->residual[at];
         parts[n++].values = (const float *)(const void *)model->data;
     }
-    weights[*self] = mine;
+    for (size_t k = 0; k < n; k++)
+        weights[k] /= (double)mine + others;
+    parts[*self].values = own_part(g, others > 0.0 ? known / others : 1.0);
     return n;
 }
 

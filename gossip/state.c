@@ -126,8 +126,8 @@ static err_t make_buffers(gossip_t *g)
         ok = ok && g->truth;
     }
     if (g->config.scheme == GOSSIP_ASYNC) {
-        g->begun = calloc(g->bytes, 1);
-        ok = ok && g->begun;
+        g->part = calloc(g->bytes, 1);
+        ok = ok && g->part;
     }
     for (int i = 0; i < 2; i++) {
         g->own[i] = calloc(g->bytes, 1);
@@ -247,7 +247,7 @@ void gossip_destroy(gossip_t **gossip)
     assembly_free(&g->state);
     drawn_free(g);
     free(g->truth);
-    free(g->begun);
+    free(g->part);
     pushsum_destroy(&g->pushsum);
     void *rest[] = {g->segments,      g->members,       g->links,       g->certificates,
                     g->records,       g->mixed,         g->pinned,      g->pinned_parts,

@@ -163,7 +163,7 @@ struct gossip_s {
     uint32_t joined; /* first exchange that I took part in without a break */
     float *own[2];   /* own model of exchange e at [e & 1], as published */
     float *truth;    /* with config.tamper: the own model of the exchange in work as it is */
-    float *begun;    /* ASYNC: my part of a mix (async.c) */
+    float *part;     /* ASYNC: my own part of a mix */
     uint32_t own_exchange[2];
     hash_t own_digest[2];
     hash_t *own_parts[2];

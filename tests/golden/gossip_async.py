@@ -22,6 +22,7 @@ moves = exact(ROUNDS, PEERS, FLOATS) / 4
 moves[..., WEIGHTS + CHANNELS :] = np.abs(moves[..., WEIGHTS + CHANNELS :])
 
 near = [sorted({b for a, b in EDGES if a == i} | {a for a, b in EDGES if b == i}) for i in range(PEERS)]
+mean, variance = slice(WEIGHTS, WEIGHTS + CHANNELS), slice(WEIGHTS + CHANNELS, FLOATS)
 x = np.tile(start, (PEERS, 1))
 age = [1] * PEERS
 published = [[] for _ in range(PEERS)]  # (time it arrives, number, model, age)
@@ -29,28 +30,30 @@ taken = [dict.fromkeys(range(PEERS), 0) for _ in range(PEERS)]
 mixed = left_out = 0
 # a peer of the sum of all waits for nobody: round r of peer p is over at r x its time
 for now, p, r in sorted((TRAIN_MS[p] * r, p, r) for p in range(PEERS) for r in range(1, ROUNDS + 1)):
-    own, mine = x[p] + moves[r - 1, p], 1.0
+    gain, trained = moves[r - 1, p].copy(), x[p] + moves[r - 1, p]
     age[p] += 1
-    published[p].append((now + DELAY_MS, r, own, age[p]))
+    published[p].append((now + DELAY_MS, r, trained, age[p]))
+    models, weights, late = [None], [age[p]], [0]
     for j in near[p]:
         here = [m for m in published[j] if m[0] <= now and m[1] > taken[p][j]]
         if not here:
             continue
-        _, taken[p][j], other, other_age = here[-1]
-        if other_age + STALENESS < age[p]:
+        came, taken[p][j], other, other_age = here[-1]
+        if other_age + STALENESS < weights[0]:
             left_out += 1
             continue
-        a = min(other_age / (age[p] + other_age), 0.5)
-        mean = slice(WEIGHTS, WEIGHTS + CHANNELS)
-        blend = (1 - a) * own + a * other
-        blend[WEIGHTS + CHANNELS :] += (1 - a) * (own[mean] - blend[mean]) ** 2
-        blend[WEIGHTS + CHANNELS :] += a * (other[mean] - blend[mean]) ** 2
-        own = blend
-        mine *= 1 - a
+        models.append(other)
+        weights.append(min(other_age, weights[0]))
+        late.append(min((now - came) / TRAIN_MS[p], 1))
         age[p] = max(age[p], other_age)
         mixed += 1
-    own[:WEIGHTS] += (1 - mine) * moves[r - 1, p, :WEIGHTS]  # the round's training counts whole
-    x[p] = own
+    gain *= np.average(late[1:], weights=weights[1:]) if len(models) > 1 else 0
+    gain[WEIGHTS:] = 0
+    models[0] = trained - gain
+    x[p] = np.average(models, axis=0, weights=weights)
+    apart = [(m[mean] - x[p][mean]) ** 2 for m in models]
+    x[p][variance] += np.average(apart, axis=0, weights=weights)
+    x[p] += gain
 assert mixed > 50 and left_out > 3, (mixed, left_out)
 
 
