@@ -104,46 +104,66 @@ static bool next_piece(piece_t *piece, walk_t *w)
     return true;
 }
 
-static void encode_rows(uint8_t *bytes, const float *from, const piece_t *piece)
+/* Returns the squares of what rounding leaves out; so does encode_halves. */
+static double encode_rows(uint8_t *bytes, const float *from, const piece_t *piece)
 {
     const gossip_codec_kernels_t *kernels = gossip_codec_kernels();
-    uint16_t *scales = (uint16_t *)(void *)(bytes + piece->scales);
-    float factor[PIECE_FLOATS];
-    kernels->largest(factor, from, piece->rows, piece->length);
-    for (size_t r = 0; r < piece->rows; r++) {
-        scales[r] = codec_scale(factor[r]);
-        factor[r] = codec_inverse(scales[r]);
-    }
-    kernels->to_int8((int8_t *)(bytes + piece->rest), from, factor, piece->rows, piece->length);
+    uint16_t *coded = (uint16_t *)(void *)(bytes + piece->scales);
+    float largest[PIECE_FLOATS], scale[PIECE_FLOATS], inverse[PIECE_FLOATS];
+    kernels->largest(largest, from, piece->rows, piece->length);
+    kernels->scales(coded, scale, inverse, largest, piece->rows);
+    double squares = kernels->to_int8((int8_t *)(bytes + piece->rest), from, scale, inverse,
+                                      piece->rows, piece->length);
+    for (size_t r = 0; r < piece->rows; r++)
+        if (!coded[r])
+            squares += (double)piece->length * (double)largest[r] * (double)largest[r];
+    return squares;
 }
 
 static bool decode_rows(float *to, const uint8_t *bytes, const piece_t *piece)
 {
-    const uint16_t *scales = (const uint16_t *)(const void *)(bytes + piece->scales);
-    float factor[PIECE_FLOATS];
-    bool ok = true;
-    for (size_t r = 0; r < piece->rows; r++) {
-        factor[r] = codec_widened(scales[r]);
-        ok &= codec_is_scale(factor[r]);
-    }
-    return gossip_codec_kernels()->from_int8(to, (const int8_t *)(bytes + piece->rest), factor,
-                                             piece->rows, piece->length) &&
+    const gossip_codec_kernels_t *kernels = gossip_codec_kernels();
+    float scale[PIECE_FLOATS];
+    bool ok = kernels->from_bfloat(scale, (const uint16_t *)(const void *)(bytes + piece->scales),
+                                   piece->rows);
+    for (size_t r = 0; r < piece->rows; r++)
+        ok &= codec_is_scale(scale[r]);
+    return kernels->from_int8(to, (const int8_t *)(bytes + piece->rest), scale, piece->rows,
+                              piece->length) &&
            ok;
 }
 
-/* Of a sparse codec the whole segments only. */
-static void encode_piece(uint8_t *bytes, const float *values, const piece_t *piece,
-                         const gossip_codec_t *codec)
+static double encode_halves(uint8_t *bytes, const float *from, const piece_t *piece, bool bfloat)
 {
     const gossip_codec_kernels_t *kernels = gossip_codec_kernels();
+    uint16_t *to = (uint16_t *)(void *)(bytes + piece->rest);
+    float back[PIECE_FLOATS];
+    (bfloat ? kernels->to_bfloat : kernels->to_half)(to, from, piece->rows);
+    (bfloat ? kernels->from_bfloat : kernels->from_half)(back, to, piece->rows);
+    return kernels->squares(from, back, piece->rows);
+}
+
+/* False for what no segment of its kind may hold. */
+static bool copy_whole(float *to, const float *from, const piece_t *piece)
+{
+    bool ok = gossip_codec_kernels()->copy(to, from, piece->rows);
+    for (size_t i = 0; piece->segment->kind == GOSSIP_VARIANCE && i < piece->rows; i++)
+        ok &= to[i] >= 0.0f;
+    return ok;
+}
+
+/* Of a sparse codec the whole segments only; so does decode_piece. */
+static bool encode_piece(uint8_t *bytes, double *squares, const float *values, const piece_t *piece,
+                         const gossip_codec_t *codec)
+{
     const float *from = values + piece->offset;
     if (piece->whole)
-        kernels->copy((float *)(void *)(bytes + piece->floats), from, piece->rows);
-    else if (codec->kind == GOSSIP_CODEC_INT8)
-        encode_rows(bytes, from, piece);
+        return copy_whole((float *)(void *)(bytes + piece->floats), from, piece);
+    if (codec->kind == GOSSIP_CODEC_INT8)
+        *squares += encode_rows(bytes, from, piece);
     else if (codec_is_16_bits(codec))
-        (codec->kind == GOSSIP_CODEC_FP16 ? kernels->to_half : kernels->to_bfloat)(
-            (uint16_t *)(void *)(bytes + piece->rest), from, piece->rows);
+        *squares += encode_halves(bytes, from, piece, codec->kind == GOSSIP_CODEC_BF16);
+    return true;
 }
 
 static bool decode_piece(float *values, const uint8_t *bytes, const piece_t *piece,
@@ -151,40 +171,28 @@ static bool decode_piece(float *values, const uint8_t *bytes, const piece_t *pie
 {
     const gossip_codec_kernels_t *kernels = gossip_codec_kernels();
     float *to = values + piece->offset;
-    bool ok = true;
-    if (piece->whole) {
-        ok = kernels->copy(to, (const float *)(const void *)(bytes + piece->floats), piece->rows);
-        for (size_t i = 0; piece->segment->kind == GOSSIP_VARIANCE && i < piece->rows; i++)
-            ok &= to[i] >= 0.0f;
-    } else if (codec->kind == GOSSIP_CODEC_INT8) {
-        ok = decode_rows(to, bytes, piece);
-    } else if (codec_is_16_bits(codec)) {
-        ok = (codec->kind == GOSSIP_CODEC_FP16 ? kernels->from_half : kernels->from_bfloat)(
+    if (piece->whole)
+        return copy_whole(to, (const float *)(const void *)(bytes + piece->floats), piece);
+    if (codec->kind == GOSSIP_CODEC_INT8)
+        return decode_rows(to, bytes, piece);
+    if (codec_is_16_bits(codec))
+        return (codec->kind == GOSSIP_CODEC_FP16 ? kernels->from_half : kernels->from_bfloat)(
             to, (const uint16_t *)(const void *)(bytes + piece->rest), piece->rows);
-    }
-    return ok;
+    return true;
 }
 
 /* -- The object -- */
 
-bool gossip_codec_encode(uint8_t *bytes, float *decoded, const float *values,
-                         const gossip_table_t *table, const gossip_codec_t *codec, size_t peer,
-                         uint64_t exchange)
+bool gossip_codec_encode(uint8_t *bytes, const float *values, const gossip_table_t *table,
+                         const gossip_codec_t *codec, size_t peer, uint64_t exchange)
 {
     double squares = 0.0;
     bool sound = true;
-    if (gossip_codec_sparse(codec->kind)) {
-        sparse_encode(bytes, values, table, codec, peer, exchange);
-        sound = sparse_decode(decoded, bytes, table, codec, peer, exchange);
-    }
+    if (gossip_codec_sparse(codec->kind))
+        squares = sparse_encode(bytes, values, table, codec, peer, exchange);
     walk_t walk = walk_of(table, codec);
-    for (piece_t piece; next_piece(&piece, &walk);) {
-        encode_piece(bytes, values, &piece, codec);
-        sound &= decode_piece(decoded, bytes, &piece, codec);
-        if (!piece.whole)
-            squares += gossip_codec_kernels()->squares(
-                values + piece.offset, decoded + piece.offset, piece.rows * piece.length);
-    }
+    for (piece_t piece; next_piece(&piece, &walk);)
+        sound &= encode_piece(bytes, &squares, values, &piece, codec);
     double residual = sqrt(squares) * (1 + 0x1p-23); /* for the differences' rounding: no less */
     memcpy(bytes, &residual, sizeof residual);
     return sound && isfinite(residual);

@@ -39,23 +39,21 @@ double gossip_codec_gamma(const gossip_codec_t *codec, size_t degree_max);
 /* Size of every object of this codec and table. */
 uint64_t gossip_codec_bytes(const gossip_codec_t *codec, const gossip_table_t *table);
 
-/* Writes `values` as an object, and what every receiver will make of it.
- *   out bytes   (gossip_codec_bytes), 8-byte aligned
- *   out decoded (table.floats) C(x); overlaps nothing
- *   in  values  (table.floats)
+/* Writes `values` as an object.
+ *   out bytes  (gossip_codec_bytes), 8-byte aligned
+ *   in  values (table.floats)
  * false when a value is not finite, or a variance negative: the object may be one that every
- * receiver refuses, and `decoded` is undefined.
+ * receiver refuses.
  * Round to nearest even; what is too large for fp16 or bf16 becomes the largest that there is.
  * int8 is symmetric per row (segment.rows): scale = max |x| / 127 rounded up to a bfloat16, q =
  * rint(x / scale) in -127 .. 127, both ends by this one scale; so |x - C(x)| <= scale / 2 (Jacob
  * 2018, section 2, with zero point 0). topk: the largest magnitudes, of equal ones the lower
  * positions. What the sparse ones keep is rounded alike, by the largest kept of its segment: in
  * differences (gossip/replica.h) what rounding leaves out is in the next one again. */
-bool gossip_codec_encode(uint8_t *bytes, float *decoded, const float *values,
-                         const gossip_table_t *table, const gossip_codec_t *codec, size_t peer,
-                         uint64_t exchange);
+bool gossip_codec_encode(uint8_t *bytes, const float *values, const gossip_table_t *table,
+                         const gossip_codec_t *codec, size_t peer, uint64_t exchange);
 
-/* Bytes from a peer as values; false, and `values` undefined, for anything that gossip_codec_encode
+/* Bytes from a peer, or one's own, as values C(x), the same at all; false, and `values` undefined, for anything that gossip_codec_encode
  * could not have written: a wrong size, a float that is not finite, a negative variance, an int8 of
  * -128, positions out of range, out of order or too many.
  *   out values   (table.floats)

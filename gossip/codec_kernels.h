@@ -8,6 +8,8 @@
 
 #include "base/cpu.h"
 
+enum { CODEC_INT8_MAX = 127 };
+
 typedef struct {
     /* IEEE 754 half and bfloat16, round to nearest even; `in` finite, too large becomes the
      * largest finite one. */
@@ -18,10 +20,18 @@ typedef struct {
     bool (*from_bfloat)(float *out, const uint16_t *in, size_t n);
     /* Of `rows` rows of `length` >= 1 elements each:
      *   max |x| of each, out (rows)
-     *   rint(x * inverse[row]), in -127 .. 127; |x * inverse| < 2^22; in, out (rows, length)
-     *   q * scale[row]; false when one is -128; in, out (rows, length) */
+     *   largest / 127, rounded up to a bfloat16, so that no value of the row needs more than 127 of
+     *     it; as that, in float32, and 1 / it. All 0 for a row too small to divide by; 127 of the
+     *     largest scale are still finite. coded, scale, inverse (rows)
+     *   q = rint(x * inverse[row]); inverse = 1 / scale in float32, |x| <= 127 scale; in, out
+     * (rows, length); returns the sum of (x - q * scale[row])^2 or a little more: each difference
+     * is taken for up to 2^-16 steps larger. NaN or Inf if x has one q * scale[row]; false when one
+     * is -128; in, out (rows, length) */
     void (*largest)(float *out, const float *in, size_t rows, size_t length);
-    void (*to_int8)(int8_t *out, const float *in, const float *inverse, size_t rows, size_t length);
+    void (*scales)(uint16_t *coded, float *scale, float *inverse, const float *largest,
+                   size_t rows);
+    double (*to_int8)(int8_t *out, const float *in, const float *scale, const float *inverse,
+                      size_t rows, size_t length);
     bool (*from_int8)(float *out, const int8_t *in, const float *scale, size_t rows, size_t length);
     /* All finite. */
     bool (*finite)(const float *in, size_t n);

@@ -1,5 +1,6 @@
 /* gossip/codec_kernels_body.h: the loops of codec_kernels.h, included once by the file of each
  * instruction set, which defines K(name). No branches, so that they vectorise. */
+#include <float.h>
 #include <string.h>
 
 #include "gossip/codec_kernels.h"
@@ -79,22 +80,83 @@ static void K(largest)(float *restrict out, const float *restrict in, size_t row
     }
 }
 
-/* Adding 1.5 x 2^23 leaves rint(x) in the low bits. */
-static inline int8_t K(rounded)(float value)
+static void K(scales)(uint16_t *restrict coded, float *restrict scale, float *restrict inverse,
+                      const float *restrict largest, size_t rows)
 {
-    const float magic = 12582912.0f;
-    int32_t q = (int32_t)(bits_of(value + magic) - bits_of(magic));
-    q = q > 127 ? 127 : q;
-    q = q < -127 ? -127 : q;
-    return (int8_t)q;
+    const uint32_t most = 0x7c01; /* a bfloat16 */
+    for (size_t r = 0; r < rows; r++) {
+        float exact = largest[r] / (float)CODEC_INT8_MAX;
+        uint32_t bits = (bits_of(exact) + 0xffff) >> 16;
+        bits = bits < most ? bits : most;
+        bits = exact < FLT_MIN ? 0 : bits;
+        coded[r] = (uint16_t)bits;
+        scale[r] = float_of(bits << 16);
+        inverse[r] = float_of(bits_of(1.0f / (bits ? scale[r] : 1.0f)) & (bits ? ~0u : 0u));
+    }
 }
 
-static void K(to_int8)(int8_t *restrict out, const float *restrict in,
-                       const float *restrict inverse, size_t rows, size_t length)
+/* Adding 1.5 x 2^23 leaves rint(x) in the low bits, and taking it away again leaves rint(x). */
+static const float K(magic) = 12582912.0f;
+/* |x * inverse| <= 127 is off by at most so much: two roundings. */
+static const float K(off) = 0x1p-16f;
+
+typedef float K(vec8f) __attribute__((vector_size(32)));
+typedef int32_t K(vec8i) __attribute__((vector_size(32)));
+
+/* Adds to `squares` what rounding leaves out of eight of a row, at most, in steps. */
+static inline void K(eight_left_out)(K(vec8f) * squares, const float *in, float inverse)
 {
-    for (size_t r = 0; r < rows; r++, in += length, out += length)
+    K(vec8f) x;
+    memcpy(&x, in, sizeof x);
+    x *= inverse;
+    x -= x + K(magic) - K(magic);
+    x = (K(vec8f))((K(vec8i))x & 0x7fffffff) + K(off);
+    *squares += x * x;
+}
+
+/* In float32, so for runs of at most LEFT_OUT_RUN. Reads ahead, for most often that is next. */
+enum { K(LEFT_OUT_RUN) = 4096, K(AHEAD) = 2048 };
+static double K(left_out)(const float *in, float inverse, size_t length)
+{
+    K(vec8f) s0 = {0.0f}, s1 = {0.0f}, s2 = {0.0f}, s3 = {0.0f};
+    double squares = 0.0;
+    size_t i = 0;
+    for (; i + 32 <= length; i += 32) {
+        __builtin_prefetch(in + i + K(AHEAD));
+        __builtin_prefetch(in + i + K(AHEAD) + 16);
+        K(eight_left_out)(&s0, in + i, inverse);
+        K(eight_left_out)(&s1, in + i + 8, inverse);
+        K(eight_left_out)(&s2, in + i + 16, inverse);
+        K(eight_left_out)(&s3, in + i + 24, inverse);
+    }
+    for (; i + 8 <= length; i += 8)
+        K(eight_left_out)(&s0, in + i, inverse);
+    for (; i < length; i++) {
+        float x = in[i] * inverse;
+        x = float_of(bits_of(x - (x + K(magic) - K(magic))) & 0x7fffffff) + K(off);
+        squares += (double)x * (double)x;
+    }
+    s0 = (s0 + s1) + (s2 + s3);
+    for (size_t j = 0; j < 8; j++)
+        squares += (double)s0[j];
+    return squares;
+}
+
+static double K(to_int8)(int8_t *restrict out, const float *restrict in,
+                         const float *restrict scale, const float *restrict inverse, size_t rows,
+                         size_t length)
+{
+    double all = 0.0;
+    for (size_t r = 0; r < rows; r++, in += length, out += length) {
         for (size_t i = 0; i < length; i++)
-            out[i] = K(rounded)(in[i] * inverse[r]);
+            out[i] = (int8_t)(bits_of(in[i] * inverse[r] + K(magic)) - bits_of(K(magic)));
+        double squares = 0.0;
+        for (size_t i = 0; i < length; i += K(LEFT_OUT_RUN))
+            squares += K(left_out)(in + i, inverse[r],
+                                   length - i < K(LEFT_OUT_RUN) ? length - i : K(LEFT_OUT_RUN));
+        all += (double)scale[r] * (double)scale[r] * squares;
+    }
+    return all * (1 + 0x1p-16); /* for at most 2^7 + 6 roundings of each sum in float32 */
 }
 
 static bool K(from_int8)(float *restrict out, const int8_t *restrict in,
@@ -157,6 +219,7 @@ const gossip_codec_kernels_t K(gossip_codec_kernels) = {
     .from_half = K(from_half),
     .from_bfloat = K(from_bfloat),
     .largest = K(largest),
+    .scales = K(scales),
     .to_int8 = K(to_int8),
     .from_int8 = K(from_int8),
     .finite = K(finite),

@@ -5,9 +5,8 @@
 #include <string.h>
 
 #include "gossip/codec.h"
+#include "gossip/codec_kernels.h"
 #include "gossip/codec_sparse.h"
-
-enum { INT8_MAX_Q = 127, LARGEST_SCALE = 0x7c01 /* a bfloat16 */ };
 
 bool codec_is_whole(const gossip_codec_t *codec, const gossip_segment_t *segment)
 {
@@ -58,29 +57,7 @@ codec_layout_t codec_layout(const gossip_codec_t *codec, const gossip_table_t *t
     return l;
 }
 
-uint16_t codec_scale(float largest)
-{
-    float scale = largest / (float)INT8_MAX_Q;
-    uint32_t bits;
-    memcpy(&bits, &scale, sizeof bits);
-    bits = (bits + 0xffff) >> 16;
-    return scale < FLT_MIN ? 0 : (uint16_t)(bits < LARGEST_SCALE ? bits : LARGEST_SCALE);
-}
-
-float codec_widened(uint16_t scale)
-{
-    uint32_t bits = (uint32_t)scale << 16;
-    float value;
-    memcpy(&value, &bits, sizeof value);
-    return value;
-}
-
-float codec_inverse(uint16_t scale)
-{
-    return scale ? 1.0f / codec_widened(scale) : 0.0f;
-}
-
 bool codec_is_scale(float scale)
 {
-    return scale >= 0.0f && isfinite(scale * (float)INT8_MAX_Q);
+    return scale >= 0.0f && isfinite(scale * (float)CODEC_INT8_MAX);
 }

@@ -27,11 +27,5 @@ bool codec_is_16_bits(const gossip_codec_t *codec);
 /* Rows of int8; a vector, one element for each channel, is one row. */
 size_t codec_rows(const gossip_segment_t *segment);
 
-/* max |x| / 127, rounded up to a bfloat16, so that no value of the row needs more than 127 of it. A
- * row of values too small to divide by is all zero; 127 of the largest scale are still finite. */
-uint16_t codec_scale(float largest);
-/* A scale as it multiplies, and what divides by it: 0 for 0. */
-float codec_widened(uint16_t scale);
-float codec_inverse(uint16_t scale);
-/* Whether it is one that codec_scale gives: finite, even by 127, and not negative. */
+/* Whether it is one that an encoder gives: finite, even by 127, and not negative. */
 bool codec_is_scale(float scale);

@@ -147,13 +147,13 @@ static size_t below(const uint32_t *positions, size_t count, size_t end)
     return n;
 }
 
-void sparse_encode(uint8_t *bytes, const float *values, const gossip_table_t *table,
-                   const gossip_codec_t *codec, size_t peer, uint64_t exchange)
+double sparse_encode(uint8_t *bytes, const float *values, const gossip_table_t *table,
+                     const gossip_codec_t *codec, size_t peer, uint64_t exchange)
 {
     const gossip_codec_kernels_t *kernels = gossip_codec_kernels();
     codec_layout_t l = codec_layout(codec, table);
     if (l.kept == 0)
-        return;
+        return 0.0;
     uint16_t *scale = (uint16_t *)(void *)(bytes + l.scales_at);
     int8_t *out = (int8_t *)(bytes + l.rest_at);
     float *run = xcalloc(l.coded, sizeof *run), *kept = xcalloc(l.kept, sizeof *kept);
@@ -165,26 +165,33 @@ void sparse_encode(uint8_t *bytes, const float *values, const gossip_table_t *ta
     } else {
         sparse_random(positions, l.coded, l.kept, codec->seed, peer, exchange);
     }
-    for (size_t k = 0; k < l.kept; k++)
+    for (size_t k = 0; k < l.kept; k++) {
         kept[k] = run[positions[k]];
+        run[positions[k]] = 0.0f;
+    }
+    double squares = 0.0;
+    for (size_t i = 0; i < l.coded; i++)
+        squares += (double)run[i] * (double)run[i];
     for (size_t s = 0, at = 0, end = 0; s < table->count; s++) {
         if (codec_is_whole(codec, &table->segments[s]))
             continue;
         end += table->segments[s].count;
         size_t n = below(positions + at, l.kept - at, end);
-        float factor = 0.0f;
+        float largest = 0.0f, widened, inverse;
         if (n > 0)
-            kernels->largest(&factor, kept + at, 1, n);
-        *scale = codec_scale(factor);
-        factor = codec_inverse(*scale);
-        if (n > 0)
-            kernels->to_int8(out + at, kept + at, &factor, 1, n);
+            kernels->largest(&largest, kept + at, 1, n);
+        kernels->scales(scale, &widened, &inverse, &largest, 1);
+        if (n > 0 && *scale)
+            squares += kernels->to_int8(out + at, kept + at, &widened, &inverse, 1, n);
+        else
+            squares += (double)n * (double)largest * (double)largest;
         scale++;
         at += n;
     }
     free(run);
     free(kept);
     free(positions);
+    return squares;
 }
 
 /* Zero but for the kept ones. */
@@ -200,8 +207,9 @@ static bool decode_kept(float *values, const uint8_t *bytes, const uint32_t *pos
         if (codec_is_whole(codec, segment))
             continue;
         size_t n = below(positions + at, l.kept - at, base + segment->count);
-        float scale = codec_widened(*scales++), *to = values + segment->offset;
-        ok &= codec_is_scale(scale) && (n > 0 || scale == 0.0f);
+        float scale, *to = values + segment->offset;
+        ok &= gossip_codec_kernels()->from_bfloat(&scale, scales++, 1) && codec_is_scale(scale) &&
+              (n > 0 || scale == 0.0f);
         if (n > 0)
             ok &= gossip_codec_kernels()->from_int8(kept, (const int8_t *)(bytes + l.rest_at + at),
                                                     &scale, 1, n);

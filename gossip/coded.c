@@ -57,11 +57,21 @@ const float *coded_truth(const gossip_t *g, uint32_t at)
     return g->truth ? g->truth : g->own[at];
 }
 
+bool coded_write(gossip_t *g, uint32_t exchange, const float *x)
+{
+    const gossip_table_t *table = &g->config.table;
+    const gossip_codec_t *codec = &g->config.codec;
+    uint8_t *bytes = g->own_coded[exchange & 1];
+    double residual;
+    return gossip_codec_encode(bytes, x, table, codec, g->config.self, exchange) &&
+           gossip_codec_decode(g->own_decoded, &residual, bytes,
+                               (size_t)gossip_codec_bytes(codec, table), table, codec,
+                               g->config.self, exchange);
+}
+
 void coded_publish(gossip_t *g, uint32_t exchange)
 {
     uint32_t at = exchange & 1;
-    const gossip_table_t *table = &g->config.table;
-    const gossip_codec_t *codec = &g->config.codec;
     if (g->pushsum && g->own_trained[at])
         pushsum_publish(g, exchange);
     if (!g->coded || !g->own_trained[at])
@@ -70,10 +80,9 @@ void coded_publish(gossip_t *g, uint32_t exchange)
         replica_publish(g, exchange, g->own[at]);
         return;
     }
-    CHECK(gossip_codec_encode(g->own_coded[at], g->own_decoded, coded_truth(g, at), table, codec,
-                              g->config.self, exchange));
+    CHECK(coded_write(g, exchange, coded_truth(g, at)));
     if (g->truth)
-        gossip_codec_encode(g->own_coded[at], g->coded_scratch, g->own[at], table, codec,
+        gossip_codec_encode(g->own_coded[at], g->own[at], &g->config.table, &g->config.codec,
                             g->config.self, exchange);
 }
 

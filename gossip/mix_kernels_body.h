@@ -6,21 +6,26 @@
 
 typedef double K(vec4) __attribute__((vector_size(32)));
 
+#define WIDE(x) ((K(vec4)){(double)(x)[0], (double)(x)[1], (double)(x)[2], (double)(x)[3]})
+
 /* Sums stay in registers over all parts. */
 static void K(weighted)(double *restrict sum, const gossip_part_t *parts, size_t count, size_t at,
                         size_t n)
 {
-    enum { LANES = 16 };
     size_t i = 0;
-    for (; i + LANES <= n; i += LANES) {
-        double lane[LANES] = {0};
+    for (; i + 16 <= n; i += 16) {
+        K(vec4) s0 = {0.0}, s1 = {0.0}, s2 = {0.0}, s3 = {0.0};
         for (size_t k = 0; k < count; k++) {
-            const float *from = parts[k].values + at + i;
-            const double weight = parts[k].weight;
-            for (size_t j = 0; j < LANES; j++)
-                lane[j] += weight * (double)from[j];
+            const float *x = parts[k].values + at + i;
+            s0 += parts[k].weight * WIDE(x);
+            s1 += parts[k].weight * WIDE(x + 4);
+            s2 += parts[k].weight * WIDE(x + 8);
+            s3 += parts[k].weight * WIDE(x + 12);
         }
-        memcpy(sum + i, lane, sizeof lane);
+        memcpy(sum + i, &s0, sizeof s0);
+        memcpy(sum + i + 4, &s1, sizeof s1);
+        memcpy(sum + i + 8, &s2, sizeof s2);
+        memcpy(sum + i + 12, &s3, sizeof s3);
     }
     for (; i < n; i++) {
         sum[i] = 0.0;

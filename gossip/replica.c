@@ -147,18 +147,19 @@ static bool add(float *to, const float *base, const float *difference, const gos
     return finite;
 }
 
+/* Writes the difference of x to my x^ `base`; `to` = base with what the others will add to it.
+ * False when that is no model. */
+static bool go_on(gossip_t *g, float *to, const float *base, const float *x, uint32_t exchange)
+{
+    subtract(g->coded_scratch, x, base, g);
+    return coded_write(g, exchange, g->coded_scratch) && add(to, base, g->own_decoded, g);
+}
+
 /* x^ of what I would publish if I did not lie: my own mixing goes by it. */
 static void keep_honest(gossip_t *g, uint32_t exchange, bool whole)
 {
-    float *honest = g->replicas->honest, *difference = g->coded_scratch;
-    if (!whole) {
-        subtract(difference, g->truth, honest, g);
-        whole =
-            !gossip_codec_encode(g->own_coded[exchange & 1], g->own_decoded, difference,
-                                 &g->config.table, &g->config.codec, g->config.self, exchange) ||
-            !add(honest, honest, g->own_decoded, g);
-    }
-    if (whole)
+    float *honest = g->replicas->honest;
+    if (whole || !go_on(g, honest, honest, g->truth, exchange))
         memcpy(honest, g->truth, g->bytes);
 }
 
@@ -176,15 +177,11 @@ void replica_publish(gossip_t *g, uint32_t exchange, const float *x)
     bool sound = gossip_values_ok(x, table);
     x = sound ? x : g->mixed;
     if (!r->whole[at]) {
-        float *difference = g->coded_scratch;
-        subtract(difference, x, own(g, !at), g);
-        r->whole[at] = !gossip_codec_encode(g->own_coded[at], g->own_decoded, difference, table,
-                                            &g->config.codec, g->config.self, exchange) ||
-                       !add(own(g, at), own(g, !at), g->own_decoded, g);
+        r->whole[at] = !go_on(g, own(g, at), own(g, !at), x, exchange);
         memcpy(r->own[at], g->own_coded[at], sizeof(double)); /* the residual */
     }
     if (r->whole[at])
-        gossip_codec_encode(r->own[at], g->own_decoded, x, table, &PLAIN, g->config.self, exchange);
+        gossip_codec_encode(r->own[at], x, table, &PLAIN, g->config.self, exchange);
     r->exchange = exchange;
     if (!sound)
         memset(r->whole[at] ? r->own[at] : g->own_coded[at], 0xff, sizeof(double));

@@ -333,6 +333,9 @@ const float *coded_part_of(const gossip_t *g, const link_t *link, uint32_t at);
  * of the way to the x^ of one that still does, for it comes gamma of the way to me. Statistics
  * stay. Overwrites the parts of those peers with what their slots have room for. */
 void coded_meet(gossip_t *g, gossip_part_t *parts, size_t count);
+/* own_coded[exchange & 1] = x, written, and own_decoded = what all make of it. False when x is no
+ * model. */
+bool coded_write(gossip_t *g, uint32_t exchange, const float *x);
 /* My own[at] as it is, whatever a tamper made others hear of it. */
 const float *coded_truth(const gossip_t *g, uint32_t at);
 /* Adds what is in my own model, and not in my part c of the mix, to the mixed one: what the codec

@@ -33,10 +33,9 @@ static void save_object(frames_t *f, const char *folder, const char *name, wire_
                         const gossip_codec_t *codec)
 {
     _Alignas(8) uint8_t bytes[128];
-    float decoded[FRAMES_FLOATS];
     size_t size = gossip_codec_bytes(codec, &f->g->config.table), frame_size = 0;
     CHECK(size <= sizeof bytes);
-    CHECK(gossip_codec_encode(bytes, decoded, f->values, &f->g->config.table, codec, 1, 1));
+    CHECK(gossip_codec_encode(bytes, f->values, &f->g->config.table, codec, 1, 1));
     wire_chunk_t chunk = frames_chunk(f);
     hash_t part = hash_bytes(bytes, size), digest = hash_bytes(&part, sizeof part);
     memcpy(chunk.part, part.bytes, HASH_BYTES);

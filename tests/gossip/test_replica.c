@@ -25,12 +25,12 @@ static void replicas_are_bounded_and_checked(void **state)
     (void)state;
     const gossip_codec_t plain = {.kind = GOSSIP_CODEC_FP32}, topk = {GOSSIP_CODEC_TOPK, 0.5, 0};
     _Alignas(8) uint8_t bytes[128];
-    float values[FRAMES_FLOATS], decoded[FRAMES_FLOATS];
+    float values[FRAMES_FLOATS];
     frames_t f;
     frames_init(&f); /* nobody agreed on replicas */
     memcpy(values, f.values, sizeof values);
     size_t size = gossip_codec_bytes(&plain, &f.g->config.table);
-    assert_true(gossip_codec_encode(bytes, decoded, values, &f.g->config.table, &plain, 1, 1));
+    assert_true(gossip_codec_encode(bytes, values, &f.g->config.table, &plain, 1, 1));
     hand(&f, WIRE_REPLICA, 1, bytes, size);
     assert_int_equal(gossip_counter(f.g, GOSSIP_COUNT_FRAMES_BAD), 1);
     frames_free(&f);
@@ -49,7 +49,7 @@ static void replicas_are_bounded_and_checked(void **state)
         for (int i = 0; i < FRAMES_WEIGHTS; i++)
             values[i] = 3e38f;
         size = gossip_codec_bytes(&topk, &f.g->config.table);
-        assert_true(gossip_codec_encode(bytes, decoded, values, &f.g->config.table, &topk, 1, 1));
+        assert_true(gossip_codec_encode(bytes, values, &f.g->config.table, &topk, 1, 1));
         hand(&f, WIRE_MODEL, (uint32_t)e, bytes, size);
         assert_true(f.g->links[0].slot[e & 1].whole);
         assert_true(replica_usable(f.g, &f.g->links[0], (uint32_t)e & 1));
@@ -68,11 +68,10 @@ static void a_difference_is_to_its_own_starts_replica(void **state)
     (void)state;
     const gossip_codec_t topk = {GOSSIP_CODEC_TOPK, 0.5, 0};
     _Alignas(8) uint8_t bytes[128];
-    float decoded[FRAMES_FLOATS];
     frames_t f;
     frames_init_coded(&f, topk);
     size_t size = gossip_codec_bytes(&topk, &f.g->config.table);
-    assert_true(gossip_codec_encode(bytes, decoded, f.values, &f.g->config.table, &topk, 1, 1));
+    assert_true(gossip_codec_encode(bytes, f.values, &f.g->config.table, &topk, 1, 1));
     hand(&f, WIRE_MODEL, 1, bytes, size);
     replicas_advance(f.g, 1);
     f.g->exchange++;
@@ -95,15 +94,14 @@ static void what_a_peer_missed_counts_once(void **state)
     (void)state;
     const gossip_codec_t plain = {.kind = GOSSIP_CODEC_FP32}, topk = {GOSSIP_CODEC_TOPK, 0.5, 0};
     _Alignas(8) uint8_t bytes[128];
-    float decoded[FRAMES_FLOATS];
     frames_t f;
     frames_init_coded(&f, topk);
     const gossip_table_t *table = &f.g->config.table;
     says_missed[0] = 1;
-    assert_true(gossip_codec_encode(bytes, decoded, f.values, table, &topk, 1, 1));
+    assert_true(gossip_codec_encode(bytes, f.values, table, &topk, 1, 1));
     hand(&f, WIRE_MODEL, 1, bytes, gossip_codec_bytes(&topk, table));
     assert_int_equal(f.g->report.drifted, 1);
-    assert_true(gossip_codec_encode(bytes, decoded, f.values, table, &plain, 1, 1));
+    assert_true(gossip_codec_encode(bytes, f.values, table, &plain, 1, 1));
     hand(&f, WIRE_REPLICA, 1, bytes, gossip_codec_bytes(&plain, table));
     assert_true(f.g->links[0].slot[1].whole && f.g->links[0].slot[1].id.type == WIRE_REPLICA);
     says_missed[0] = 0;
@@ -116,13 +114,11 @@ static void hand_as(frames_t *f, uint64_t incarnation, wire_type_t type, bool tr
     wire_chunk_t chunk = frames_chunk(f);
     const gossip_codec_t topk = {GOSSIP_CODEC_TOPK, 0.5, 0};
     _Alignas(8) uint8_t bytes[128];
-    float decoded[FRAMES_FLOATS];
     size_t size = sizeof f->values;
     memcpy(bytes, f->values, sizeof f->values);
     if (trained) {
         size = gossip_codec_bytes(&topk, &f->g->config.table);
-        assert_true(
-            gossip_codec_encode(bytes, decoded, f->values, &f->g->config.table, &topk, 1, 2));
+        assert_true(gossip_codec_encode(bytes, f->values, &f->g->config.table, &topk, 1, 2));
     }
     chunk.object = (wire_object_t){type, 0, 1, incarnation, 2};
     chunk.incarnation = incarnation;
