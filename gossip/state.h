@@ -301,6 +301,10 @@ void exchange_model(gossip_t *g, const gossip_event_t *event);
 void exchange_end_training(gossip_t *g, uint32_t last);
 void exchange_chunk(gossip_t *g, size_t from, const wire_chunk_t *chunk);
 bool exchange_advance(gossip_t *g);
+/* Out of what is at hand: g->mixed and the report. */
+void exchange_mix(gossip_t *g);
+/* A model of `exchange`, or a part of it, came over this link. */
+bool link_has(const link_t *link, uint32_t exchange);
 /* TRAINED, once: the mixed state of the last training exchange, as it stays throughout this step.
  */
 void exchange_over(gossip_t *g, uint32_t exchange, const float *values);
