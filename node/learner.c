@@ -3,28 +3,13 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/clock.h"
-#include "base/file.h"
 #include "base/log.h"
-#include "base/text.h"
 #include "gossip/codec.h"
 #include "nn/head.h"
-#include "nn/model_file.h"
 #include "node/checkpoint.h"
 #include "node/learner_train.h"
-
-/* Stands for the estimation of statistics where batches have an epoch's number. */
-static const uint64_t ESTIMATION_EPOCH = UINT64_MAX;
-
-/* A file of this peer that is true no longer. */
-static void remove_file(const node_learner_t *l, const char *file)
-{
-    char *path = node_run_path(l->run, l->name, file);
-    unlink(path);
-    free(path);
-}
 
 static err_t make_buffers(node_learner_t *l)
 {
@@ -122,8 +107,8 @@ err_t node_learner_new(node_learner_t **learner, node_setup_t *setup, size_t pee
                                   .local_test_loss = NAN,
                                   .distance = NAN};
     node_learner_show(l, "loading");
-    remove_file(l, "summary.json"); /* of an earlier start: its end is not this one's */
-    remove_file(l, NODE_INT8_FILE);
+    node_learner_remove(l, "summary.json"); /* of an earlier start: its end is not this one's */
+    node_learner_remove(l, NODE_INT8_FILE);
     TRY(node_data_load(&l->data, setup, peer));
     if (node_learner_epoch_steps(l) < l->config->train.epoch_rounds)
         FAIL(ERR_CONFIG,
@@ -185,9 +170,7 @@ uint32_t node_learner_first_round(const node_learner_t *learner)
     return learner->first_round;
 }
 
-/* With model.freeze the features are those of the first model, bit for bit: averaging equal numbers
- * rounds them, and estimating statistics replaces them. */
-static void keep_features(const node_learner_t *l, float *values)
+void node_learner_freeze(const node_learner_t *l, float *values)
 {
     const nn_net_t *net = l->setup->net;
     if (l->config->freeze != NODE_FREEZE_FEATURES)
@@ -258,7 +241,7 @@ static err_t take_mixed(node_learner_t *l, const gossip_action_t *action)
         l->world.clock(l->world.user, &l->virtual_s, &l->round_s);
     double waited_s = clock_monotonic_s() - l->given_s - action->step_s;
     memcpy(l->state.values, action->values, bytes);
-    keep_features(l, l->state.values);
+    node_learner_freeze(l, l->state.values);
     /* Of rounds that were mixed elsewhere (caught up) m^ learns nothing and stays as it is. */
     if (l->config->train.optimizer.quasi_global && round > 0 && l->row.round == round &&
         l->rates > 0)
@@ -301,7 +284,7 @@ err_t node_learner_take(node_learner_t *l, const gossip_action_t *action)
     if (action->report.exchange)
         TRY(take_mixed(l, action));
     memcpy(l->state.values, action->values, l->setup->net->float_count * sizeof(float));
-    keep_features(l, l->state.values);
+    node_learner_freeze(l, l->state.values);
     l->to_train = action->round;
 out:
     return err;
@@ -330,91 +313,6 @@ out:
     return err;
 }
 
-static err_t act_estimate(node_learner_t *l, const gossip_action_t *action, gossip_event_t *answer)
-{
-    err_t err = ERR_OK;
-    node_learner_show(l, "estimating");
-    memcpy(l->state.values, action->values, l->setup->net->float_count * sizeof(float));
-    data_epoch_order(l->order, l->data.train.count, l->config->seed, l->peer, ESTIMATION_EPOCH);
-    TRY(node_statistics_estimate(&l->statistics, &l->state, &l->data.train, l->order, l->config,
-                                 l->peer, l->interrupted));
-    answer->kind = GOSSIP_EV_STATISTICS;
-    answer->bytes = l->statistics.record;
-    answer->size = l->statistics.record_size;
-    node_learner_show(l, "waiting");
-out:
-    return err;
-}
-
-static void act_merge(node_learner_t *l, const gossip_action_t *action, gossip_event_t *answer)
-{
-    if (action->values)
-        memcpy(l->state.values, action->values, l->setup->net->float_count * sizeof(float));
-    node_statistics_merge(&l->statistics, &l->state, action->records, action->record_count,
-                          l->config);
-    keep_features(l, l->state.values);
-    l->merged = true;
-    answer->kind = GOSSIP_EV_MERGED;
-    answer->values = l->state.values;
-}
-
-static err_t save_model(node_learner_t *l, const char *file, uint64_t round)
-{
-    err_t err = ERR_OK;
-    char *path = node_run_path(l->run, l->name, file);
-    nn_model_meta_t meta = node_setup_meta(l->setup, round);
-    memcpy(meta.certified, l->certified, sizeof meta.certified);
-    TRY(nn_model_save(path, &l->state, &meta));
-out:
-    nn_model_meta_free(&meta);
-    free(path);
-    return err;
-}
-
-static err_t act_consensus(node_learner_t *l, const gossip_action_t *action)
-{
-    err_t err = ERR_OK;
-    const nn_net_t *net = l->setup->net;
-    hash_t hash;
-    memcpy(l->state.values, action->values, net->float_count * sizeof(float));
-    /* Statistics were estimated anew and are nobody's count of batches. */
-    memset(l->state.counters, 0, net->counter_count * sizeof(int64_t));
-    if (action->report.bound >= 0)
-        text_bound(l->certified, action->report.bound, 3, false);
-    else
-        snprintf(l->certified, sizeof l->certified, "unknown");
-    TRY(save_model(l, "consensus.safetensors", action->round));
-    remove_file(l, "model.safetensors");
-    char *path = node_run_path(l->run, l->name, "consensus.safetensors");
-    err = hash_file(&hash, path);
-    free(path);
-    TRY(err);
-    hash_hex(l->summary.digest, &hash);
-    l->summary.distance = action->report.bound >= 0 ? action->report.bound : NAN;
-    bool common = l->config->evaluate.peer == NODE_EVALUATE_ALL ||
-                  (l->config->evaluate.peer == NODE_EVALUATE_FIRST && (l->peer == 0 || l->merged));
-    /* Whoever stands in for the first peer may not have the test set: that ends nothing. */
-    if (common && l->peer != 0 && l->config->evaluate.peer == NODE_EVALUATE_FIRST &&
-        node_setup_load_test(l->setup)) {
-        log_warn("not_tested", "error=\"%s\"", err_message());
-        common = false;
-    }
-    if (common) {
-        TRY(node_setup_load_test(l->setup));
-        TRY(node_learner_evaluate(l, &l->setup->test, &l->summary.test_accuracy,
-                                  &l->summary.test_loss));
-    }
-    TRY(node_learner_evaluate(l, &l->data.local_test, &l->summary.local_test_accuracy,
-                              &l->summary.local_test_loss));
-    l->progress.test_accuracy = common ? l->summary.test_accuracy : l->summary.local_test_accuracy;
-    l->progress.distance = l->summary.distance;
-    log_info("consensus", "sha256=%s distance=%g", l->summary.digest, l->summary.distance);
-    l->consensus_round = action->round;
-    node_learner_show(l, node_calibration_wanted(l->config) ? "calibrating" : "done");
-out:
-    return err;
-}
-
 err_t node_learner_act(node_learner_t *learner, const gossip_action_t *action,
                        gossip_event_t *answer, bool *answered, bool *end_training)
 {
@@ -435,15 +333,15 @@ err_t node_learner_act(node_learner_t *learner, const gossip_action_t *action,
         node_learner_show(learner, "waiting");
         break;
     case GOSSIP_ACT_ESTIMATE:
-        TRY(act_estimate(learner, action, answer));
+        TRY(node_learner_estimate(learner, action, answer));
         *answered = true;
         break;
     case GOSSIP_ACT_MERGE:
-        act_merge(learner, action, answer);
+        node_learner_merge(learner, action, answer);
         *answered = true;
         break;
     case GOSSIP_ACT_CONSENSUS:
-        TRY(act_consensus(learner, action));
+        TRY(node_learner_keep(learner, action));
         break;
     case GOSSIP_ACT_STAGE:
         TRY(node_learner_calibrate(learner, action, answer, answered));
@@ -463,7 +361,7 @@ err_t node_learner_finish(node_learner_t *learner, bool was_interrupted)
         l->summary.stopped_by = "interrupted";
     if (!*l->summary.digest) {
         memcpy(l->state.values, l->mixed, l->setup->net->float_count * sizeof(float));
-        TRY(save_model(l, "model.safetensors", l->mixed_round));
+        TRY(node_learner_save(l, "model.safetensors", l->mixed_round));
     }
     node_ledger_t now = ledger(l);
     l->summary.wall_s = now.seconds;

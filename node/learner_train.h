@@ -74,3 +74,23 @@ err_t node_learner_evaluate(node_learner_t *learner, const data_set_t *set, doub
  * ERR_REFUSED: interrupted; ERR_IO. */
 err_t node_learner_calibrate(node_learner_t *learner, const gossip_action_t *action,
                              gossip_event_t *answer, bool *answered);
+
+/* With model.freeze the features are those of the first model, bit for bit: averaging equal numbers
+ * rounds them, and estimating statistics replaces them. */
+void node_learner_freeze(const node_learner_t *learner, float *values);
+
+/* -- When training is over (learner_end.c) -- */
+
+/* Answers ESTIMATE: statistics of the adopted weights on this peer's pictures. ERR_REFUSED when
+ * interrupted. */
+err_t node_learner_estimate(node_learner_t *learner, const gossip_action_t *action,
+                            gossip_event_t *answer);
+/* Answers MERGE: the consensus, with all peers' statistics. */
+void node_learner_merge(node_learner_t *learner, const gossip_action_t *action,
+                        gossip_event_t *answer);
+/* CONSENSUS: saves and measures it. */
+err_t node_learner_keep(node_learner_t *learner, const gossip_action_t *action);
+/* The state as `file` of this peer's folder. */
+err_t node_learner_save(node_learner_t *learner, const char *file, uint64_t round);
+/* Removes a file of this peer that is true no longer. */
+void node_learner_remove(const node_learner_t *learner, const char *file);
