@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "nn/infer.h"
+#include "nn/memory.h"
 
 static void draw_batch_norm(float *values, const nn_entry_t *e, rng_t *rng)
 {
@@ -123,4 +124,34 @@ float *models_values(const nn_state_t *state, const char *name)
     int entry = nn_net_find(state->net, name);
     assert_true(entry != NN_NONE);
     return state->values + state->net->entries[entry].offset;
+}
+
+nn_net_t *models_begin(nn_builder_t *b)
+{
+    nn_net_t *net = nn_calloc(1, sizeof *net);
+    *b = (nn_builder_t){.net = net, .tensor_capacity = 4};
+    net->tensors = nn_calloc(4, sizeof *net->tensors);
+    net->tensors[0] = (nn_shape_t){8, 8, 3};
+    net->tensor_count = 1;
+    return net;
+}
+
+void models_landscapes(data_set_t *train, size_t trained, data_set_t *test, size_t tested,
+                       size_t size)
+{
+    data_source_t *source = NULL;
+    size_t skipped, all = trained + tested;
+    uint32_t *order = xcalloc(all, sizeof *order);
+    char spec[64];
+    rng_t rng = test_rng(1);
+    snprintf(spec, sizeof spec, "synthetic:%llu:%zu", (unsigned long long)test_seed, all);
+    assert_ok(data_source_open(&source, spec, NULL, 0));
+    for (size_t i = 0; i < all; i++)
+        order[i] = (uint32_t)i;
+    rng_shuffle_u32(&rng, order, all);
+    assert_ok(data_source_load(train, &skipped, source, order, trained, size, DATA_BAD_STOP));
+    assert_ok(
+        data_source_load(test, &skipped, source, order + trained, tested, size, DATA_BAD_STOP));
+    data_source_close(&source);
+    free(order);
 }

@@ -1,5 +1,6 @@
 /* tests/quant/models.h: small models to convert. */
 #pragma once
+#include "nn/builder.h"
 #include "nn/model_file.h"
 #include "quant/calibrate.h"
 #include "tests/support/harness.h"
@@ -24,3 +25,11 @@ void models_save_integer(const char *path, const nn_model_t *model);
 
 /* Values of an entry by name. */
 float *models_values(const nn_state_t *state, const char *name);
+
+/* A net of one 8x8 picture to build on by hand. The caller destroys it. */
+nn_net_t *models_begin(nn_builder_t *b);
+
+/* `trained` + `tested` synthetic pictures of size x size pixels, shuffled by test_seed. The caller
+ * frees both. */
+void models_landscapes(data_set_t *train, size_t trained, data_set_t *test, size_t tested,
+                       size_t size);

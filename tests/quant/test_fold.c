@@ -5,7 +5,6 @@
 
 #include "nn/builder.h"
 #include "nn/infer.h"
-#include "nn/memory.h"
 #include "quant/fold.h"
 #include "quant/unfold.h"
 #include "tests/quant/models.h"
@@ -136,22 +135,12 @@ static void folded_cnn_is_the_list_without_batch_norm(void **unused)
     nn_model_free(&model);
 }
 
-/* A net to build by hand: a residual block whose convolutions have no bias, as in MobileNetV2. */
-static nn_net_t *start(nn_builder_t *b)
-{
-    nn_net_t *net = nn_calloc(1, sizeof *net);
-    *b = (nn_builder_t){.net = net, .tensor_capacity = 4};
-    net->tensors = nn_calloc(4, sizeof *net->tensors);
-    net->tensors[0] = (nn_shape_t){8, 8, 3};
-    net->tensor_count = 1;
-    return net;
-}
-
+/* A residual block, as in MobileNetV2. */
 static void convolution_without_bias_gets_one(void **unused)
 {
     (void)unused;
     nn_builder_t b;
-    nn_net_t *net = start(&b), *folded = NULL;
+    nn_net_t *net = models_begin(&b), *folded = NULL;
     nn_state_t state, to;
     int stem = nn_build_conv2d(&b, "stem.0", 0, 4, 3, 1, 1, 1, false);
     stem = nn_build_simple(&b, NN_OP_RELU6, nn_build_batch_norm(&b, "stem.1", stem));
@@ -192,7 +181,7 @@ static void batch_norm_without_convolution_is_refused(void **unused)
 {
     (void)unused;
     nn_builder_t b;
-    nn_net_t *net = start(&b), *folded = NULL;
+    nn_net_t *net = models_begin(&b), *folded = NULL;
     int t = nn_build_batch_norm(&b, "first", 0);
     nn_build_dense(&b, "last", nn_build_simple(&b, NN_OP_FLATTEN, t), 2);
     assert_fails(quant_fold_net(&folded, net), ERR_CONFIG,
@@ -205,7 +194,7 @@ static void convolution_that_others_read_is_refused(void **unused)
 {
     (void)unused;
     nn_builder_t b;
-    nn_net_t *net = start(&b), *folded = NULL;
+    nn_net_t *net = models_begin(&b), *folded = NULL;
     int conv = nn_build_conv2d(&b, "conv", 0, 4, 1, 1, 0, 1, true);
     int t = nn_build_add(&b, conv, nn_build_batch_norm(&b, "norm", conv));
     nn_build_dense(&b, "last", nn_build_simple(&b, NN_OP_FLATTEN, t), 2);

@@ -6,7 +6,6 @@
 
 #include "base/file.h"
 #include "nn/builder.h"
-#include "nn/memory.h"
 #include "quant/draw.h"
 #include "quant/tensors.h"
 #include "tests/quant/models.h"
@@ -168,28 +167,18 @@ static void relu6_ends_at_six(void **unused)
     nn_model_free(&model);
 }
 
-static nn_net_t *start(nn_builder_t *b)
-{
-    nn_net_t *net = nn_calloc(1, sizeof *net);
-    *b = (nn_builder_t){.net = net, .tensor_capacity = 4};
-    net->tensors = nn_calloc(4, sizeof *net->tensors);
-    net->tensors[0] = (nn_shape_t){8, 8, 3};
-    net->tensor_count = 1;
-    return net;
-}
-
 static void lists_that_cannot_be_integers_are_refused(void **unused)
 {
     (void)unused;
     nn_builder_t b;
-    nn_net_t *net = start(&b);
+    nn_net_t *net = models_begin(&b);
     int conv = nn_build_conv2d(&b, "conv", 0, 4, 3, 1, 1, 1, true);
     int relu = nn_build_simple(&b, NN_OP_RELU, nn_build_max_pool(&b, conv, 2, 2));
     nn_build_dense(&b, "last", nn_build_simple(&b, NN_OP_FLATTEN, relu), 2);
     assert_ok(quant_check_list(net));
     nn_net_destroy(&net);
 
-    net = start(&b);
+    net = models_begin(&b);
     conv = nn_build_conv2d(&b, "conv", 0, 4, 3, 1, 1, 1, true);
     relu = nn_build_simple(&b, NN_OP_RELU, conv);
     relu = nn_build_add(&b, conv, relu); /* the sum misses what is below 0 */
@@ -198,7 +187,7 @@ static void lists_that_cannot_be_integers_are_refused(void **unused)
                  "integers: others than the relu behind it read \"conv\" too");
     nn_net_destroy(&net);
 
-    net = start(&b);
+    net = models_begin(&b);
     conv = nn_build_conv2d(&b, "conv", 0, 4, 3, 1, 1, 1, true);
     nn_build_dense(&b, "last", nn_build_simple(&b, NN_OP_FLATTEN, conv), 2);
     nn_build_simple(&b, NN_OP_RELU, (int)net->tensor_count - 1);
@@ -206,7 +195,7 @@ static void lists_that_cannot_be_integers_are_refused(void **unused)
                  "integers: the last operation must be a dense layer");
     nn_net_destroy(&net);
 
-    net = start(&b);
+    net = models_begin(&b);
     conv = nn_build_batch_norm(&b, "norm", nn_build_conv2d(&b, "conv", 0, 4, 3, 1, 1, 1, true));
     nn_build_dense(&b, "last", nn_build_simple(&b, NN_OP_FLATTEN, conv), 2);
     assert_fails(quant_check_list(net), ERR_CONFIG, "integers: \"norm\" must be folded first");

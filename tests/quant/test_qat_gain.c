@@ -8,7 +8,7 @@
 #include "quant/engine.h"
 #include "quant/fold.h"
 #include "quant/qat.h"
-#include "tests/support/harness.h"
+#include "tests/quant/models.h"
 
 enum { SIZE = 32, CLASSES = 10, PICTURES = 1500, TRAIN = 900, BATCH = 30, EPOCHS = 20 };
 
@@ -16,12 +16,6 @@ static nn_model_t model; /* trained, with its BatchNorms */
 static nn_net_t *folded_net;
 static nn_state_t folded;
 static data_set_t train, test;
-
-static void load(data_set_t *set, const data_source_t *source, const uint32_t *order, size_t count)
-{
-    size_t skipped;
-    assert_ok(data_source_load(set, &skipped, source, order, count, SIZE, DATA_BAD_STOP));
-}
 
 static void train_model(void)
 {
@@ -53,18 +47,7 @@ static void setup(void)
     if (model.net)
         return;
     const nn_arch_t arch = {.name = "cnn", .width = 0.25, .input = SIZE, .classes = CLASSES};
-    data_source_t *source = NULL;
-    uint32_t order[PICTURES];
-    char spec[64];
-    rng_t rng = test_rng(1);
-    snprintf(spec, sizeof spec, "synthetic:%llu:%d", (unsigned long long)test_seed, PICTURES);
-    assert_ok(data_source_open(&source, spec, NULL, 0));
-    for (uint32_t i = 0; i < PICTURES; i++)
-        order[i] = i;
-    rng_shuffle_u32(&rng, order, PICTURES);
-    load(&train, source, order, TRAIN);
-    load(&test, source, order + TRAIN, PICTURES - TRAIN);
-    data_source_close(&source);
+    models_landscapes(&train, TRAIN, &test, PICTURES - TRAIN, SIZE);
     assert_ok(nn_net_new(&model.net, &arch));
     assert_ok(nn_state_init(&model.state, model.net));
     nn_state_draw(&model.state, test_seed);

@@ -5,7 +5,7 @@
 
 #include "nn/train.h"
 #include "quant/quant.h"
-#include "tests/support/harness.h"
+#include "tests/quant/models.h"
 
 enum {
     SIZE = 32,
@@ -16,28 +16,6 @@ enum {
     EPOCHS = 8,
     CALIBRATION = 100
 };
-
-static void load(data_set_t *set, const data_source_t *source, const uint32_t *order, size_t count)
-{
-    size_t skipped;
-    assert_ok(data_source_load(set, &skipped, source, order, count, SIZE, DATA_BAD_STOP));
-}
-
-static void load_pictures(data_set_t *train, data_set_t *test)
-{
-    data_source_t *source = NULL;
-    uint32_t order[PICTURES];
-    char spec[64];
-    rng_t rng = test_rng(1);
-    snprintf(spec, sizeof spec, "synthetic:%llu:%d", (unsigned long long)test_seed, PICTURES);
-    assert_ok(data_source_open(&source, spec, NULL, 0));
-    for (uint32_t i = 0; i < PICTURES; i++)
-        order[i] = i;
-    rng_shuffle_u32(&rng, order, PICTURES);
-    load(train, source, order, TRAIN);
-    load(test, source, order + TRAIN, PICTURES - TRAIN);
-    data_source_close(&source);
-}
 
 /* Every third channel dead: behind its BatchNorm nothing is ever above 0, so the ReLU gives 0,
  * training leaves it, and its weights may be as large as they are: from 1 to 1000 times, evenly in
@@ -90,7 +68,7 @@ static void a_scale_a_channel_keeps_what_a_scale_a_layer_loses(void **unused)
     quant_comparison_t c;
     char path[512];
     const char *folder = test_dir();
-    load_pictures(&train, &test);
+    models_landscapes(&train, TRAIN, &test, PICTURES - TRAIN, SIZE);
     assert_ok(nn_net_new(&model.net, &model.meta.arch));
     assert_ok(nn_state_init(&model.state, model.net));
     nn_state_draw(&model.state, test_seed);
