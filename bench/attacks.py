@@ -15,7 +15,9 @@ keeps the certified distance large, so consensus.rounds_max is low.
 Two losses are told, in points, paired by seed, mean and standard error: against the same rule
 without an attack, and against plain averaging without one. With the peer the others lose its
 pictures, a fifth, and no rule brings them back: `gone` is no attack but that, the last peers crash
-as the run begins.
+as the run begins. The learning rate falls to 0 along a cosine: at a constant one the mean of five
+models is better than that of four by less noise alone, and clipping's radius, which follows the
+distances, stays as wide as it was.
 
 A run whose training diverged, or which did not come to its end, counts as a guess, and is counted.
 Results are kept: an interrupted script goes on where it was when it is called again."""
@@ -39,7 +41,7 @@ def case(args, rule, attack, seed):
     robust = {} if rule == "none" else {"robust": rule, "hostile": args.hostile}
     config = study.configuration(args, seed, args.lr, peers=peers,
                                  gossip=dict(robust, algorithm="dpsgd"),
-                                 simulate={"events": events},
+                                 simulate={"events": events}, train={"schedule": "cosine"},
                                  consensus={"rounds_max": args.consensus})
     return f"{rule}, {attack}, seed {seed}", config
 

@@ -131,17 +131,17 @@ static double unknown(const gossip_t *g, const link_t *link, size_t at)
     return ago < round ? ago / round : 1.0;
 }
 
-/* My own part of a mix: weights `share` of the way from what the round began with to what it ended
- * with, statistics as it ended. */
+/* My own part of a mix: what others take for my model, without `share` of what the round added to
+ * its weights. */
 static const float *own_part(gossip_t *g, double share)
 {
-    const float *own = coded_truth(g, g->exchange & 1), *began = g->mixed;
+    uint32_t at = g->exchange & 1;
+    const float *own = coded_truth(g, at), *part = coded_part(g, at), *began = g->mixed;
     for (size_t s = 0; s < g->config.table.count; s++) {
         const gossip_segment_t *segment = &g->config.table.segments[s];
-        size_t at = segment->offset, end = at + segment->count;
-        double part = segment->kind == GOSSIP_WEIGHTS ? share : 1.0;
-        for (; at < end; at++)
-            g->part[at] = (float)((1.0 - part) * (double)began[at] + part * (double)own[at]);
+        double less = segment->kind == GOSSIP_WEIGHTS ? share : 0.0;
+        for (size_t i = segment->offset; i < segment->offset + segment->count; i++)
+            g->part[i] = saturated((double)part[i] - less * ((double)own[i] - (double)began[i]));
     }
     return g->part;
 }
@@ -150,7 +150,7 @@ size_t async_gather(gossip_t *g, gossip_part_t *parts, double *weights, double *
                     size_t *self)
 {
     const uint32_t mine = g->age;
-    double others = 0.0, known = 0.0; /* ages; of which they know my round */
+    double others = 0.0, late = 0.0; /* weights; times how much of my round they do not know */
     size_t n = 0;
     bool placed = false;
     for (size_t k = 0; k <= g->link_count; k++) {
@@ -172,15 +172,15 @@ size_t async_gather(gossip_t *g, gossip_part_t *parts, double *weights, double *
         if ((uint64_t)age + g->config.staleness < mine)
             continue;
         g->age = age > g->age ? age : g->age;
-        weights[n] = (double)(age < mine ? age : mine);
+        weights[n] = age < mine ? (double)age / (double)(mine - age) : (double)mine;
         others += weights[n];
-        known += weights[n] * (1.0 - unknown(g, link, at));
+        late += weights[n] * unknown(g, link, at);
         residual[n] = link->residual[at];
         parts[n++].values = (const float *)(const void *)model->data;
     }
     for (size_t k = 0; k < n; k++)
         weights[k] /= (double)mine + others;
-    parts[*self].values = own_part(g, others > 0.0 ? known / others : 1.0);
+    parts[*self].values = own_part(g, others > 0.0 ? late / others : 0.0);
     return n;
 }
 

@@ -3,22 +3,24 @@
  *
  *   age_i is 1 at first; a local round adds 1
  *   for a neighbour's newest model, if it was not mixed yet:
- *     a = age_j / (age_i + age_j), at most 1/2,  x_i <- (1 - a) x_i + a x_j,
+ *     a = age_j / (age_i + age_j),  x_i <- (1 - a) x_i + a x_j,
  *     age_i <- max(age_i, age_j)
  *
- * Those of several neighbours are mixed in one go: each weighs its age, at most age_i, and x_i
- * weighs age_i. At most age_i is ours: an age is what its peer claims, and one that claimed the
- * largest would own all who hear it. So whatever it claims counts no more than one's own model.
- * What is left to it: ages spread, and who has not heard of that one yet is left out as too old
- * until it has; they end at the largest that there can be, 1 + rounds x peers, where all models
- * count alike.
+ * Those of several neighbours are mixed in one go: each weighs its age, at most age_i, divided by
+ * how many rounds it is behind, if that is more than one, and x_i weighs age_i. At most age_i is
+ * ours: an age is what its peer claims, and one that claimed the largest would own all who hear it.
+ * So whatever it claims counts no more than one's own model. What is left to it: ages spread, and
+ * who has not heard of that one yet is left out as too old until it has; they end at the largest
+ * that there can be, 1 + rounds x peers, where all models count alike. The division is that of Xie
+ * 2019 (Asynchronous federated optimization, polynomial weights, a = 1): late in training all ages
+ * are alike, and a model of ten rounds ago would take back ten rounds of what it weighs.
  *
  * What a round's training adds to the weights, x_i - b_i, b_i being what it began with, is ours,
  * too. A model that came when u of the round were still to go knows nothing of u of it, and an
  * average with x_i would take that much back, as large a part of it as the model weighs; at every
  * peer, every round. So x_j is averaged with what x_i was when it came, b_i + (1 - u) (x_i - b_i)
  * in a straight line, and the rest goes on top, whole (coded_keep); u is the mean over the models
- * at hand, by their weights. BatchNorm's statistics are just averaged.
+ * at hand, by their weights, of the time since the last mix, whatever else filled it. BatchNorm's statistics are just averaged.
  *
  * The numbers of a peer's training models are its own local rounds. It publishes each when it is
  * trained, mixes what is there, and goes on: nobody is waited for. A model is mixed once, and none

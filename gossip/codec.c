@@ -39,8 +39,8 @@ uint64_t gossip_codec_bytes(const gossip_codec_t *codec, const gossip_table_t *t
     return codec_layout(codec, table).size;
 }
 
-/* -- Pieces: a segment is worked through in as many rows as stay in the first cache, so that what
- * is written is read back from there -- */
+/* -- Pieces: a segment is worked through in as many rows as stay in the first cache, for it
+ * is read more than once -- */
 
 enum { PIECE_FLOATS = 2048 };
 

@@ -53,9 +53,9 @@ uint64_t gossip_codec_bytes(const gossip_codec_t *codec, const gossip_table_t *t
 bool gossip_codec_encode(uint8_t *bytes, const float *values, const gossip_table_t *table,
                          const gossip_codec_t *codec, size_t peer, uint64_t exchange);
 
-/* Bytes from a peer, or one's own, as values C(x), the same at all; false, and `values` undefined, for anything that gossip_codec_encode
- * could not have written: a wrong size, a float that is not finite, a negative variance, an int8 of
- * -128, positions out of range, out of order or too many.
+/* Bytes from a peer, or one's own, as values C(x), the same at all; false, and `values` undefined,
+ * for anything that gossip_codec_encode could not have written: a wrong size, a float that is not
+ * finite, a negative variance, an int8 of -128, positions out of range, out of order or too many.
  *   out values   (table.floats)
  *   out residual of the sender's own claim
  *   in  bytes    (size), 8-byte aligned */

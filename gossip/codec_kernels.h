@@ -1,6 +1,6 @@
 /* gossip/codec_kernels.h: the codecs' inner loops, written so that the compiler vectorises them,
  * and built once for each instruction set. All levels give the same bits: conversions are exact
- * integer work. */
+ * integer work, and sums have the same lanes everywhere. */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>
@@ -18,20 +18,22 @@ typedef struct {
     /* Exact; false when one is Inf or NaN. */
     bool (*from_half)(float *out, const uint16_t *in, size_t n);
     bool (*from_bfloat)(float *out, const uint16_t *in, size_t n);
-    /* Of `rows` rows of `length` >= 1 elements each:
-     *   max |x| of each, out (rows)
-     *   largest / 127, rounded up to a bfloat16, so that no value of the row needs more than 127 of
-     *     it; as that, in float32, and 1 / it. All 0 for a row too small to divide by; 127 of the
-     *     largest scale are still finite. coded, scale, inverse (rows)
-     *   q = rint(x * inverse[row]); inverse = 1 / scale in float32, |x| <= 127 scale; in, out
-     * (rows, length); returns the sum of (x - q * scale[row])^2 or a little more: each difference
-     * is taken for up to 2^-16 steps larger. NaN or Inf if x has one q * scale[row]; false when one
-     * is -128; in, out (rows, length) */
+    /* The next four are of `rows` rows of `length` >= 1 elements each: in, out (rows, length), what
+     * stands for a row (rows).
+     *
+     * max |x| of each. */
     void (*largest)(float *out, const float *in, size_t rows, size_t length);
+    /* largest / 127, rounded up to a bfloat16, so that no value of the row needs more than 127 of
+     * it; as that, in float32, and 1 / it. All 0 for a row too small to divide by; 127 of the
+     * largest scale are still finite. */
     void (*scales)(uint16_t *coded, float *scale, float *inverse, const float *largest,
                    size_t rows);
+    /* q = rint(x * inverse), for `scales` of the row. Returns the sum of (x - q * scale)^2 over the
+     * rows that have a scale, or a little more: each difference is taken for 2^-16 of a scale
+     * larger than it is. NaN or Inf when x has one. */
     double (*to_int8)(int8_t *out, const float *in, const float *scale, const float *inverse,
                       size_t rows, size_t length);
+    /* q * scale; false when a q is -128. */
     bool (*from_int8)(float *out, const int8_t *in, const float *scale, size_t rows, size_t length);
     /* All finite. */
     bool (*finite)(const float *in, size_t n);

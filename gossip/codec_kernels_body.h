@@ -97,7 +97,7 @@ static void K(scales)(uint16_t *restrict coded, float *restrict scale, float *re
 
 /* Adding 1.5 x 2^23 leaves rint(x) in the low bits, and taking it away again leaves rint(x). */
 static const float K(magic) = 12582912.0f;
-/* |x * inverse| <= 127 is off by at most so much: two roundings. */
+/* x * inverse, 127 or hardly more, is off by at most so much: two roundings. */
 static const float K(off) = 0x1p-16f;
 
 typedef float K(vec8f) __attribute__((vector_size(32)));
@@ -114,16 +114,17 @@ static inline void K(eight_left_out)(K(vec8f) * squares, const float *in, float 
     *squares += x * x;
 }
 
-/* In float32, so for runs of at most LEFT_OUT_RUN. Reads ahead, for most often that is next. */
-enum { K(LEFT_OUT_RUN) = 4096, K(AHEAD) = 2048 };
+/* In float32, so for runs of at most LEFT_OUT_RUN. Reads AHEAD bytes: most often that is next. */
+enum { K(LEFT_OUT_RUN) = 4096, K(AHEAD) = 8192 };
 static double K(left_out)(const float *in, float inverse, size_t length)
 {
     K(vec8f) s0 = {0.0f}, s1 = {0.0f}, s2 = {0.0f}, s3 = {0.0f};
     double squares = 0.0;
     size_t i = 0;
     for (; i + 32 <= length; i += 32) {
-        __builtin_prefetch(in + i + K(AHEAD));
-        __builtin_prefetch(in + i + K(AHEAD) + 16);
+        uintptr_t ahead = (uintptr_t)(in + i) + K(AHEAD);
+        __builtin_prefetch((const void *)ahead);
+        __builtin_prefetch((const void *)(ahead + 64));
         K(eight_left_out)(&s0, in + i, inverse);
         K(eight_left_out)(&s1, in + i + 8, inverse);
         K(eight_left_out)(&s2, in + i + 16, inverse);

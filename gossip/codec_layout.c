@@ -1,8 +1,6 @@
 #include "gossip/codec_layout.h"
 
-#include <float.h>
 #include <math.h>
-#include <string.h>
 
 #include "gossip/codec.h"
 #include "gossip/codec_kernels.h"

@@ -1,5 +1,5 @@
-/* gossip/codec_layout.h: where the parts of a coded object lie (gossip/codec.h), and the scales of
- * its integers; internal to gossip/. */
+/* gossip/codec_layout.h: where the parts of a coded object lie (gossip/codec.h); internal to
+ * gossip/. */
 #pragma once
 #include <stdbool.h>
 #include <stddef.h>

@@ -181,9 +181,9 @@ double sparse_encode(uint8_t *bytes, const float *values, const gossip_table_t *
         if (n > 0)
             kernels->largest(&largest, kept + at, 1, n);
         kernels->scales(scale, &widened, &inverse, &largest, 1);
-        if (n > 0 && *scale)
+        if (n > 0)
             squares += kernels->to_int8(out + at, kept + at, &widened, &inverse, 1, n);
-        else
+        if (!*scale)
             squares += (double)n * (double)largest * (double)largest;
         scale++;
         at += n;

@@ -24,9 +24,9 @@ bool sparse_get(uint32_t *positions, const uint8_t *bytes, size_t n, size_t k);
 
 /* Scales, kept values and positions of an object, which codec.h describes, in their places; sizes
  * as of gossip_codec_encode and gossip_codec_decode. Whole segments are left alone; decoded weights
- * are zero but for the kept ones. sparse_encode returns ||x - C(x)||^2 over the weights, sparse_decode
- * false for what sparse_encode could not have written. */
+ * are zero but for the kept ones. sparse_encode returns ||x - C(x)||^2 over the weights or a little
+ * more, sparse_decode false for what sparse_encode could not have written. */
 double sparse_encode(uint8_t *bytes, const float *values, const gossip_table_t *table,
-                   const gossip_codec_t *codec, size_t peer, uint64_t exchange);
+                     const gossip_codec_t *codec, size_t peer, uint64_t exchange);
 bool sparse_decode(float *values, const uint8_t *bytes, const gossip_table_t *table,
                    const gossip_codec_t *codec, size_t peer, uint64_t exchange);

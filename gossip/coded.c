@@ -131,14 +131,6 @@ bool coded_take(gossip_t *g, link_t *link, uint32_t at)
     return true;
 }
 
-/* Where the sum leaves float32 the largest number there is stands in for it. No NaN comes here, and
- * without calls of fmin the loop vectorises. */
-static float saturated(double value)
-{
-    value = value > (double)FLT_MAX ? (double)FLT_MAX : value;
-    return (float)(value < -(double)FLT_MAX ? -(double)FLT_MAX : value);
-}
-
 static void keep(float *restrict mixed, const float *restrict x, const float *restrict c,
                  double gamma, size_t n)
 {

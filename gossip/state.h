@@ -1,6 +1,8 @@
 /* gossip/state.h: what a peer knows, internal to gossip/. The order of reading: state.h, step.c,
  * exchange.c, consensus.c, adopt.c, stages.c, then the rest. docs/protocol.md says why. */
 #pragma once
+#include <float.h>
+
 #include "gossip/gossip.h"
 #include "gossip/mix.h"
 #include "gossip/sketch.h"
@@ -342,8 +344,15 @@ void coded_meet(gossip_t *g, gossip_part_t *parts, size_t count);
 bool coded_write(gossip_t *g, uint32_t exchange, const float *x);
 /* My own[at] as it is, whatever a tamper made others hear of it. */
 const float *coded_truth(const gossip_t *g, uint32_t at);
-/* Adds what is in my own model, and not in my part c of the mix, to the mixed one: what the codec
- * left out, under ASYNC the round. */
+/* A sum as float32: where it leaves the range, the largest number there is stands in for it. No NaN
+ * comes here, and without calls of fmin loops of it vectorise. */
+static inline float saturated(double value)
+{
+    value = value > (double)FLT_MAX ? (double)FLT_MAX : value;
+    return (float)(value < -(double)FLT_MAX ? -(double)FLT_MAX : value);
+}
+/* mixed = x + gamma (mixed - c) over the weights, x being my own model and c my part of the mix:
+ * what the codec left out stays mine, and under ASYNC the round. Nothing where I did not train. */
 void coded_keep(gossip_t *g, uint32_t at, const float *c);
 /* The largest distance that a part's model may have from mine, relative to mine. */
 double coded_distance(const gossip_t *g, uint32_t at, const float *values, double residual);

@@ -19,6 +19,9 @@ static void take_time(gossip_t *g, int64_t now_ms)
         g->members[p].heard_ms += gap;
     g->started_ms += g->phase <= PHASE_PUBLISH ? gap : 0;
     g->began_ms += gap;
+    for (size_t k = 0; k < g->link_count; k++)
+        for (int i = 0; i < 2; i++)
+            g->links[k].arrived_ms[i] += gap;
     if (g->deadline_ms < INT64_MAX - gap)
         g->deadline_ms += gap;
 }

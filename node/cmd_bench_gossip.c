@@ -30,8 +30,8 @@ typedef struct {
     gossip_part_t *parts;
     uint8_t *object; /* (size) one's own, encoded */
     size_t size;
-    float *mixed;    /* (table.floats) */
-    double sink;     /* what results end in, so that none is left out */
+    float *mixed; /* (table.floats) */
+    double sink;  /* what results end in, so that none is left out */
     bool failed;
 } exchange_t;
 

@@ -9,9 +9,6 @@
 #include "nn/model_file.h"
 #include "node/learner_train.h"
 
-/* Stands for the estimation of statistics where batches have an epoch's number. */
-static const uint64_t ESTIMATION_EPOCH = UINT64_MAX;
-
 void node_learner_remove(const node_learner_t *l, const char *file)
 {
     char *path = node_run_path(l->run, l->name, file);
@@ -25,7 +22,8 @@ err_t node_learner_estimate(node_learner_t *l, const gossip_action_t *action,
     err_t err = ERR_OK;
     node_learner_show(l, "estimating");
     memcpy(l->state.values, action->values, l->setup->net->float_count * sizeof(float));
-    data_epoch_order(l->order, l->data.train.count, l->config->seed, l->peer, ESTIMATION_EPOCH);
+    data_epoch_order(l->order, l->data.train.count, l->config->seed, l->peer,
+                     NODE_STATISTICS_EPOCH);
     TRY(node_statistics_estimate(&l->statistics, &l->state, &l->data.train, l->order, l->config,
                                  l->peer, l->interrupted));
     answer->kind = GOSSIP_EV_STATISTICS;

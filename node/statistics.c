@@ -49,7 +49,7 @@ static void split_record(uint8_t *place[3], size_t size[3], const node_statistic
 rng_t node_statistics_augment(const node_config_t *config, size_t peer)
 {
     rng_t rng;
-    rng_init(&rng, config->seed, RNG_STREAM_AUGMENT, peer, UINT64_MAX);
+    rng_init(&rng, config->seed, RNG_STREAM_AUGMENT, peer, NODE_STATISTICS_EPOCH);
     return rng;
 }
 

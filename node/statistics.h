@@ -17,6 +17,9 @@ typedef struct {
 err_t node_statistics_init(node_statistics_t *statistics, const nn_net_t *net);
 void node_statistics_free(node_statistics_t *statistics);
 
+/* Stands for the estimation of statistics where batches and draws have an epoch's number. */
+#define NODE_STATISTICS_EPOCH UINT64_MAX
+
 /* The draws by which a peer's pictures are augmented for estimates: of no epoch's. */
 rng_t node_statistics_augment(const node_config_t *config, size_t peer);
 /* Estimates on `set`, the peer's, taken in the shuffled `order` and augmented, and fills `record`.

@@ -43,7 +43,7 @@ for now, p, r in sorted((TRAIN_MS[p] * r, p, r) for p in range(PEERS) for r in r
             left_out += 1
             continue
         models.append(other)
-        weights.append(min(other_age, weights[0]))
+        weights.append(min(other_age, weights[0]) / max(weights[0] - other_age, 1))
         late.append(min((now - came) / TRAIN_MS[p], 1))
         age[p] = max(age[p], other_age)
         mixed += 1

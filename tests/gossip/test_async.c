@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "gossip/async.h"
+#include "gossip/codec.h"
 #include "tests/gossip/federation.h"
 #include "tests/gossip/frames.h"
 #include "tests/gossip/scripted.h"
@@ -255,6 +256,97 @@ static void a_model_is_mixed_once_and_by_its_age(void **state)
     frames_free(&f);
 }
 
+/* What a round that trains from `began` to `trained` leaves of weight 0 when ben's model, all
+ * zeros, comes `early_ms` before its end, and the peer is stopped for `stall_ms` in between. */
+static double after_a_round(float began, float trained, int64_t round_ms, int64_t early_ms,
+                            int64_t stall_ms)
+{
+    frames_t f;
+    frames_init_as(&f, GOSSIP_ASYNC, (gossip_codec_t){.kind = GOSSIP_CODEC_FP32});
+    f.g->config.rounds = f.g->last_training = 9;
+    f.g->mixed[0] = began;
+    f.values[0] = trained;
+    f.now += round_ms - early_ms - 1; /* a frame takes one */
+    give_ben(&f, 1, 2, 0.0f);
+    f.now += stall_ms;
+    frames_step(&f, (gossip_event_t){.kind = GOSSIP_EV_TICK});
+    f.now += early_ms - 2;
+    give_own(&f, 1);
+    double left = (double)f.g->mixed[0];
+    frames_free(&f);
+    return left;
+}
+
+/* Half of (began + what of the round ben's model could know) + the rest of the round, whole. */
+static void what_a_model_cannot_know_of_stays_whole(void **state)
+{
+    (void)state;
+    assert_true(fabs(after_a_round(1, 3, 1000, 1000, 0) - (0.5 * 1 + 2)) < 0.01);
+    assert_true(fabs(after_a_round(1, 3, 1000, 500, 0) - (0.5 * 2 + 1)) < 0.01);
+    assert_true(fabs(after_a_round(1, 3, 1000, 2, 0) - 0.5 * 3) < 0.01);
+    /* a laptop asleep is no part of the round */
+    assert_true(fabs(after_a_round(1, 3, 1000, 500, 60000) - (0.5 * 2 + 1)) < 0.01);
+    /* a difference that is no float */
+    assert_true(fabs(after_a_round(-3e38f, 3e38f, 1000, 500, 0) / 3e38 - 1) < 0.01);
+}
+
+static void a_round_of_no_time_is_one_nobody_knows_of(void **state)
+{
+    (void)state;
+    frames_t f;
+    frames_init_as(&f, GOSSIP_ASYNC, (gossip_codec_t){.kind = GOSSIP_CODEC_FP32});
+    f.g->config.rounds = f.g->last_training = 9;
+    f.now--; /* every step takes one */
+    give_ben(&f, 1, 2, 0.0f);
+    f.now--;
+    f.values[0] += 2;
+    give_own(&f, 1);
+    assert_true(fabs((double)f.g->mixed[0] - (0.5 * 0.5 + 2)) < 1e-6);
+    frames_free(&f);
+}
+
+/* Who trains nothing, among equals, stays as it is, though what travels is rounded. */
+static void no_codec_moves_a_model(void **state)
+{
+    (void)state;
+    static const gossip_codec_kind_t kinds[] = {GOSSIP_CODEC_FP16, GOSSIP_CODEC_BF16,
+                                                GOSSIP_CODEC_INT8};
+    for (size_t k = 0; k < 3; k++) {
+        frames_t f;
+        const gossip_codec_t codec = {.kind = kinds[k]};
+        _Alignas(8) uint8_t bytes[128];
+        float was[FRAMES_FLOATS];
+        frames_init_as(&f, GOSSIP_ASYNC, codec);
+        f.g->config.rounds = f.g->last_training = 9;
+        for (int i = 0; i < FRAMES_WEIGHTS; i++)
+            f.values[i] = 1.27f - 0.0337f * (float)i;
+        memcpy(was, f.values, sizeof was);
+        memcpy(f.g->mixed, was, sizeof was);
+        for (uint32_t e = 1; e <= 6; e++) {
+            wire_chunk_t chunk = frames_chunk(&f);
+            assert_true(
+                gossip_codec_encode(bytes, was, &f.g->config.table, &codec, 1, (uint64_t)e));
+            chunk.object.number = e;
+            chunk.age = e + 1;
+            chunk.trained = true;
+            frames_fill(&chunk, bytes, gossip_codec_bytes(&codec, &f.g->config.table));
+            frames_give(&f, &chunk);
+            f.now += 100;
+            give_own(&f, e);
+            assert_int_equal(f.g->report.heard, 1);
+            double left_out, squares = 0; /* heard of, and of oneself */
+            memcpy(&left_out, bytes, sizeof left_out);
+            for (int i = 0; i < FRAMES_WEIGHTS; i++)
+                squares += (double)was[i] * (double)was[i];
+            assert_true(f.g->report.distance > 1.9 * left_out / sqrt(squares));
+            memcpy(f.values, f.g->mixed, sizeof f.values);
+        }
+        for (int i = 0; i < FRAMES_WEIGHTS; i++)
+            assert_true(fabs((double)f.g->mixed[i] - (double)was[i]) < 1e-6);
+        frames_free(&f);
+    }
+}
+
 static void the_newest_whole_model_stays_until_a_newer_is_whole(void **state)
 {
     (void)state;
@@ -302,8 +394,8 @@ static void what_is_too_old_is_left_out(void **state)
     give_own(&f, 1); /* age 6: 3 rounds behind */
     assert_memory_equal(f.g->mixed, f.values, sizeof f.values);
     give_ben(&f, 2, 5, 2.0f);
-    give_own(&f, 2); /* age 7: 2 behind */
-    assert_true(fabs(f.g->mixed[0] - (7.0 / 12 * f.values[0] + 5.0 / 12 * 2)) < 1e-6);
+    give_own(&f, 2); /* age 7: 2 behind, so half */
+    assert_true(fabs(f.g->mixed[0] - (7.0 / 9.5 * f.values[0] + 2.5 / 9.5 * 2)) < 1e-6);
     assert_int_equal(f.g->age, 7);
     frames_free(&f);
 }
@@ -430,6 +522,9 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(losses_and_codecs_are_borne),
     cmocka_unit_test(a_peer_that_starts_again_goes_on_with_the_others),
     cmocka_unit_test(a_model_is_mixed_once_and_by_its_age),
+    cmocka_unit_test(what_a_model_cannot_know_of_stays_whole),
+    cmocka_unit_test(a_round_of_no_time_is_one_nobody_knows_of),
+    cmocka_unit_test(no_codec_moves_a_model),
     cmocka_unit_test(the_newest_whole_model_stays_until_a_newer_is_whole),
     cmocka_unit_test(what_is_too_old_is_left_out),
     cmocka_unit_test(who_claims_the_largest_age_owns_nobody),
