@@ -43,7 +43,7 @@ def others_rate(found):
 def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    study.add_options(parser, "async", 50000, 5, 20)
+    study.add_options(parser, "async", 50000, 5, 60)
     parser.add_argument("--peers", type=int, default=5)
     parser.add_argument("--slow", type=float, default=10, help="how many times slower; 10")
     parser.add_argument("--spread", type=float, default=0.01,

@@ -3,6 +3,10 @@
 #include <float.h>
 #include <string.h>
 
+#if defined(__AVX2__)
+#include <immintrin.h>
+#endif
+
 #include "gossip/codec_kernels.h"
 
 static inline uint32_t bits_of(float value)
@@ -103,38 +107,63 @@ static const float K(off) = 0x1p-16f;
 typedef float K(vec8f) __attribute__((vector_size(32)));
 typedef int32_t K(vec8i) __attribute__((vector_size(32)));
 
-/* Adds to `squares` what rounding leaves out of eight of a row, at most, in steps. */
-static inline void K(eight_left_out)(K(vec8f) * squares, const float *in, float inverse)
+/* Eight of a row in steps, and added to `squares` what that leaves out of them, at most. */
+static inline void K(eight)(K(vec8i) * q, K(vec8f) * squares, const float *in, float inverse)
 {
-    K(vec8f) x;
+    K(vec8f) x, shifted;
     memcpy(&x, in, sizeof x);
     x *= inverse;
-    x -= x + K(magic) - K(magic);
+    shifted = x + K(magic);
+    *q = (K(vec8i))shifted - (int32_t)bits_of(K(magic));
+    x -= shifted - K(magic);
     x = (K(vec8f))((K(vec8i))x & 0x7fffffff) + K(off);
     *squares += x * x;
 }
 
-/* In float32, so for runs of at most LEFT_OUT_RUN. Reads AHEAD bytes: most often that is next. */
-enum { K(LEFT_OUT_RUN) = 4096, K(AHEAD) = 8192 };
-static double K(left_out)(const float *in, float inverse, size_t length)
+static inline void K(store)(int8_t *restrict out, const K(vec8i) q[4])
+{
+#if defined(__AVX2__)
+    const __m256i order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+    __m256i low = _mm256_packs_epi32((__m256i)q[0], (__m256i)q[1]);
+    __m256i high = _mm256_packs_epi32((__m256i)q[2], (__m256i)q[3]);
+    __m256i all = _mm256_permutevar8x32_epi32(_mm256_packs_epi16(low, high), order);
+    memcpy(out, &all, sizeof all);
+#else
+    for (size_t v = 0; v < 4; v++)
+        for (size_t j = 0; j < 8; j++)
+            out[8 * v + j] = (int8_t)q[v][j];
+#endif
+}
+
+/* In float32, so for runs of at most RUN. Reads AHEAD bytes: most often that is next. */
+enum { K(RUN) = 4096, K(AHEAD) = 8192 };
+static double K(run_to_int8)(int8_t *restrict out, const float *restrict in, float inverse,
+                             size_t length)
 {
     K(vec8f) s0 = {0.0f}, s1 = {0.0f}, s2 = {0.0f}, s3 = {0.0f};
     double squares = 0.0;
     size_t i = 0;
     for (; i + 32 <= length; i += 32) {
         uintptr_t ahead = (uintptr_t)(in + i) + K(AHEAD);
+        K(vec8i) q[4];
         __builtin_prefetch((const void *)ahead);
         __builtin_prefetch((const void *)(ahead + 64));
-        K(eight_left_out)(&s0, in + i, inverse);
-        K(eight_left_out)(&s1, in + i + 8, inverse);
-        K(eight_left_out)(&s2, in + i + 16, inverse);
-        K(eight_left_out)(&s3, in + i + 24, inverse);
+        K(eight)(q, &s0, in + i, inverse);
+        K(eight)(q + 1, &s1, in + i + 8, inverse);
+        K(eight)(q + 2, &s2, in + i + 16, inverse);
+        K(eight)(q + 3, &s3, in + i + 24, inverse);
+        K(store)(out + i, q);
     }
-    for (; i + 8 <= length; i += 8)
-        K(eight_left_out)(&s0, in + i, inverse);
+    for (; i + 8 <= length; i += 8) {
+        K(vec8i) q;
+        K(eight)(&q, &s0, in + i, inverse);
+        for (size_t j = 0; j < 8; j++)
+            out[i + j] = (int8_t)q[j];
+    }
     for (; i < length; i++) {
-        float x = in[i] * inverse;
-        x = float_of(bits_of(x - (x + K(magic) - K(magic))) & 0x7fffffff) + K(off);
+        float x = in[i] * inverse, shifted = x + K(magic);
+        out[i] = (int8_t)(bits_of(shifted) - bits_of(K(magic)));
+        x = float_of(bits_of(x - (shifted - K(magic))) & 0x7fffffff) + K(off);
         squares += (double)x * (double)x;
     }
     s0 = (s0 + s1) + (s2 + s3);
@@ -149,12 +178,10 @@ static double K(to_int8)(int8_t *restrict out, const float *restrict in,
 {
     double all = 0.0;
     for (size_t r = 0; r < rows; r++, in += length, out += length) {
-        for (size_t i = 0; i < length; i++)
-            out[i] = (int8_t)(bits_of(in[i] * inverse[r] + K(magic)) - bits_of(K(magic)));
         double squares = 0.0;
-        for (size_t i = 0; i < length; i += K(LEFT_OUT_RUN))
-            squares += K(left_out)(in + i, inverse[r],
-                                   length - i < K(LEFT_OUT_RUN) ? length - i : K(LEFT_OUT_RUN));
+        for (size_t i = 0; i < length; i += K(RUN))
+            squares += K(run_to_int8)(out + i, in + i, inverse[r],
+                                      length - i < K(RUN) ? length - i : K(RUN));
         all += (double)scale[r] * (double)scale[r] * squares;
     }
     return all * (1 + 0x1p-16); /* for at most 2^7 + 6 roundings of each sum in float32 */
