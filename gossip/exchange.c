@@ -1,4 +1,4 @@
-/* One exchange: publish, hear, mix. */
+/* One exchange: train, publish, hear; exchange_mix.c has the mix. */
 #include <string.h>
 
 #include "gossip/async.h"

@@ -1,5 +1,5 @@
 /* gossip/state.h: what a peer knows, internal to gossip/. The order of reading: state.h, step.c,
- * exchange.c, consensus.c, adopt.c, stages.c, then the rest. docs/protocol.md says why. */
+ * exchange.c, exchange_mix.c, consensus.c, adopt.c, stages.c, then the rest. docs/protocol.md says why. */
 #pragma once
 #include <float.h>
 

@@ -1,6 +1,6 @@
 /* node/learner_train.h: the inside of a learner, and how it trains a round on its data, measures
  * a model and calibrates it. What gossip asks for, what a round is trained from and what becomes of
- * it is learner.c's. */
+ * it is learner.c's, what follows the last round learner_end.c's. */
 #pragma once
 #include "nn/infer.h"
 #include "nn/train.h"
