@@ -11,5 +11,5 @@ void relay_destroy(relay_t **relay);
 /* Bytes so far towards those who listen, and back. */
 void relay_bytes(relay_t *relay, uint64_t *there, uint64_t *back);
 
-/* The first of `count` ports in a row that nobody listens on. */
+/* The first of `count` ports in a row that nobody listens on, none of which was returned before. */
 uint16_t free_ports(size_t count);
