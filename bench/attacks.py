@@ -15,7 +15,8 @@ keeps the certified distance large, so consensus.rounds_max is low.
 Two losses are told, in points, paired by seed, mean and standard error: against the same rule
 without an attack, and against plain averaging without one. With the peer the others lose its
 pictures, a fifth, and no rule brings them back: `gone` is no attack but that, the last peers crash
-as the run begins. Schedule and learning rate were chosen after others had been seen to lose more
+as the run begins. The learning rate is the best of 0.01, 0.02 and 0.05 for clipped gossip without an
+attack, at seed 1. Schedule and exchanges a pass were chosen after others had been seen to lose more
 under clipping (docs/numbers.md has them all); so they are no fair guess of what others lose.
 
 A run whose training diverged, or which did not come to its end, counts as a guess, and is counted.
@@ -93,7 +94,7 @@ def main():
     parser.add_argument("--attacks", default=ATTACKS)
     parser.add_argument("--peers", type=int, default=5)
     parser.add_argument("--hostile", type=int, default=1)
-    parser.add_argument("--lr", type=float, default=0.01)
+    parser.add_argument("--lr", type=float, default=0.02)
     parser.add_argument("--consensus", type=int, default=10, help="consensus.rounds_max")
     parser.add_argument("--classes", type=int, default=10, help="for what diverged: one in so many")
     args = parser.parse_args()

@@ -135,9 +135,11 @@ static void publish(gossip_t *g)
         link->in_graph = !async_training(g) && drawn_hears(g, link->peer, e, g->own_trained[at]) &&
                          takes_part(g, link, e);
         link->counted = link->said.samples;
-        if (link->in_graph)
-            g->reach += link->said.samples;
     }
+    probation_publish(g);
+    for (size_t k = 0; k < g->link_count; k++)
+        if (g->links[k].in_graph && !g->links[k].probation)
+            g->reach += g->links[k].counted;
     if (g->config.tamper) {
         memcpy(g->truth, g->own[at], g->bytes);
         g->config.tamper->publish(g->config.tamper->user, e, g->own[at]);

@@ -23,8 +23,8 @@ static const float *part_of(gossip_t *g, size_t k, double *share)
 
 /* The models at hand in ascending peer order, oneself among them, with their w under push-sum.
  * Returns how many. */
-static size_t gather(gossip_t *g, gossip_part_t *parts, uint64_t *samples, uint64_t *reach,
-                     double *residual, size_t *self)
+static size_t gather(gossip_t *g, gossip_part_t *parts, link_t **links, uint64_t *samples,
+                     uint64_t *reach, double *residual, size_t *self)
 {
     uint32_t e = g->exchange, at = e & 1;
     size_t n = 0;
@@ -52,8 +52,9 @@ static size_t gather(gossip_t *g, gossip_part_t *parts, uint64_t *samples, uint6
         parts[n].values = part_of(g, k, &parts[n].weight);
         if (!parts[n].values)
             continue;
+        links[n] = link;
         residual[n] = link->residual[at];
-        samples[n] = link->samples[at];
+        samples[n] = link->probation ? 0 : link->samples[at];
         reach[n++] = link->reach[at];
     }
     return n;
@@ -95,8 +96,7 @@ static uint32_t account(gossip_t *g, uint8_t *heard, uint8_t *flags)
             *flags |= CERT_MISSING;
         count(g, GOSSIP_COUNT_MISSING);
         if (refused) {
-            act_note(g, GOSSIP_NOTE_UNSOUND, link->peer, g->exchange,
-                     "NaN, Inf or damage: its weight went to oneself");
+            act_note(g, GOSSIP_NOTE_UNSOUND, link->peer, g->exchange, "NaN, Inf or damage");
             continue;
         }
         deadline_observe(link, 2 * (g->now - g->began_ms));
@@ -139,13 +139,14 @@ void exchange_mix(gossip_t *g)
     gossip_part_t *parts = xcalloc(room, sizeof *parts);
     uint64_t *samples = xcalloc(room, sizeof *samples), *reach = xcalloc(room, sizeof *reach);
     double *weights = xcalloc(room, sizeof *weights), *residual = xcalloc(room, sizeof *residual);
+    link_t **links = xcalloc(room, sizeof *links);
     uint8_t *heard = xcalloc(g->bitset, 1), flags = 0;
     bool async = async_training(g);
     if (!async)
         replicas_advance(g, e);
     size_t n = async ? async_gather(g, parts, weights, residual, &self)
-                     : gather(g, parts, samples, reach, residual, &self);
-    uint32_t missing = async ? 0 : account(g, heard, &flags);
+                     : gather(g, parts, links, samples, reach, residual, &self);
+    uint32_t left_out = 0, missing = async ? 0 : account(g, heard, &flags);
     double distance = 0, total = 0;
     bool push = g->pushsum && g->own_trained[e & 1];
     if (!async)
@@ -159,8 +160,8 @@ void exchange_mix(gossip_t *g)
         /* from here on distances */
         residual[k] = k == self ? 0 : coded_distance(g, at, parts[k].values, residual[k]);
         distance = fmax(distance, residual[k]);
+        left_out += links[k] && links[k]->probation;
     }
-    g->near_most = largest_but(residual, n, g->config.hostile);
     tell_tamper(g, parts, n);
     coded_meet(g, parts, n);
     gossip_mixing_t mixing = {.parts = parts,
@@ -169,9 +170,12 @@ void exchange_mix(gossip_t *g)
                               .table = &g->config.table,
                               .hostile = g->config.hostile,
                               .clip = g->config.clip};
-    g->report.cut = (uint32_t)gossip_algorithm(g->config.robust)->mix(g->mixed, &mixing);
+    g->report.cut = left_out + (uint32_t)gossip_algorithm(g->config.robust)->mix(g->mixed, &mixing);
+    if (!async)
+        probation_judge(g, &mixing, links, residual);
     coded_keep(g, at, parts[self].values);
-    if (push) /* the parts were rounded */
+    g->near_most = largest_but(residual, n, g->config.hostile); /* sorts them */
+    if (push)                                                   /* the parts were rounded */
         pushsum_values(g, g->mixed);
     g->mixed_exchange = e;
     g->mixes++;
@@ -183,6 +187,7 @@ void exchange_mix(gossip_t *g)
     g->report.distance = distance;
     g->report.wait_ms = g->now - g->publish_wait_ms;
     free(parts);
+    free(links);
     free(samples);
     free(reach);
     free(weights);

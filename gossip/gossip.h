@@ -224,6 +224,7 @@ typedef enum {
     GOSSIP_NOTE_REFUSED, /* another federation: `text` names the sections that differ */
     GOSSIP_NOTE_CAUGHT_UP, /* took the state of `peer` at `round`, or skipped to it */
     GOSSIP_NOTE_UNSOUND,   /* its model of `round` was refused: NaN, Inf or damage; as if late */
+    GOSSIP_NOTE_PROBATION, /* under clipped gossip: left out from `round` on, for a time */
     GOSSIP_NOTE_FAR,       /* under a robust rule, where all hear all: the consensus that it gave is
                             * farther from my own model than an honest peer's: it may be hostile */
     GOSSIP_NOTE_PHASE      /* `text` says what begins: "consensus", "adopt", "records", "serve" */
@@ -316,8 +317,8 @@ typedef struct {
 } gossip_status_t;
 void gossip_status(const gossip_t *gossip, gossip_status_t *status);
 gossip_life_t gossip_life(const gossip_t *gossip, size_t peer);
-/* Bytes of a peer's model on the wire, without the chunks' headers, in a training exchange or in one
- * behind training. */
+/* Bytes of a peer's model on the wire, without the chunks' headers, in a training exchange or in
+ * one behind training. */
 uint64_t gossip_model_bytes(const gossip_t *gossip, bool training);
 
 typedef enum {

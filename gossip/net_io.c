@@ -70,15 +70,20 @@ static void send_frame(gossip_net_t *net, const gossip_action_t *action)
 
 static void tell_note(gossip_net_t *net, const gossip_action_t *note)
 {
-    static const char *const events[] = {
-        [GOSSIP_NOTE_SEEN] = "peer_seen",        [GOSSIP_NOTE_SUSPECT] = "peer_silent",
-        [GOSSIP_NOTE_DEAD] = "peer_dead",        [GOSSIP_NOTE_BACK] = "peer_back",
-        [GOSSIP_NOTE_LEFT] = "peer_left",        [GOSSIP_NOTE_LATE] = "peer_late",
-        [GOSSIP_NOTE_REFUSED] = "peer_refused",  [GOSSIP_NOTE_CAUGHT_UP] = "caught_up",
-        [GOSSIP_NOTE_UNSOUND] = "model_refused", [GOSSIP_NOTE_FAR] = "consensus_far",
-        [GOSSIP_NOTE_PHASE] = "phase"};
+    static const char *const events[] = {[GOSSIP_NOTE_SEEN] = "peer_seen",
+                                         [GOSSIP_NOTE_SUSPECT] = "peer_silent",
+                                         [GOSSIP_NOTE_DEAD] = "peer_dead",
+                                         [GOSSIP_NOTE_BACK] = "peer_back",
+                                         [GOSSIP_NOTE_LEFT] = "peer_left",
+                                         [GOSSIP_NOTE_LATE] = "peer_late",
+                                         [GOSSIP_NOTE_REFUSED] = "peer_refused",
+                                         [GOSSIP_NOTE_CAUGHT_UP] = "caught_up",
+                                         [GOSSIP_NOTE_UNSOUND] = "model_refused",
+                                         [GOSSIP_NOTE_FAR] = "consensus_far",
+                                         [GOSSIP_NOTE_PROBATION] = "peer_on_probation",
+                                         [GOSSIP_NOTE_PHASE] = "phase"};
     bool trouble = note->note == GOSSIP_NOTE_DEAD || note->note == GOSSIP_NOTE_REFUSED ||
-                   note->note == GOSSIP_NOTE_FAR;
+                   note->note == GOSSIP_NOTE_FAR || note->note == GOSSIP_NOTE_PROBATION;
     if (trouble)
         log_warn(events[note->note], "peer=%s text=\"%s\"", net->names[note->peer], note->text);
     else

@@ -195,7 +195,7 @@ static size_t mix_clipped(float *out, const gossip_mixing_t *in)
     size_t clipped = 0;
     const float *own = in->parts[in->self].values;
     for (size_t k = 0; k < in->count; k++)
-        if (k != in->self)
+        if (k != in->self && in->parts[k].weight > 0)
             squared[k] = squared_distance(own, in->parts[k].values, in->table);
     double tau = gossip_clip_radius(in, squared);
     memcpy(parts, in->parts, in->count * sizeof *parts);

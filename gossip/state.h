@@ -1,8 +1,10 @@
 /* gossip/state.h: what a peer knows, internal to gossip/. The order of reading: state.h, step.c,
- * exchange.c, exchange_mix.c, consensus.c, adopt.c, stages.c, then the rest. docs/protocol.md says why. */
+ * exchange.c, exchange_mix.c, consensus.c, adopt.c, stages.c, then the rest. docs/protocol.md says
+ * why. */
 #pragma once
 #include <float.h>
 
+#include "gossip/algorithm.h"
 #include "gossip/gossip.h"
 #include "gossip/mix.h"
 #include "gossip/sketch.h"
@@ -61,7 +63,11 @@ typedef struct {
     double residual[2];                /* how far its model is from what came of it, as it says */
     int64_t arrived_ms[2];
     bool in_graph;        /* counts in the exchange that I published last */
-    uint64_t counted;     /* its n in the S that I published last */
+    uint64_t counted;     /* its n in the S that I published last, unless on probation */
+    bool probation;       /* in_graph, but its model is only looked at */
+    uint32_t owed;        /* near models in a row until it counts again; 0: it counts */
+    uint32_t offence;     /* how many it owed after its last offence; 0: none yet */
+    double radii;         /* how far away that was; 0: it was refused */
     bool lost;            /* its model of the exchange in work cannot come any more */
     int64_t announced_ms; /* last announcement */
     uint64_t refused_incarnation;
@@ -312,6 +318,13 @@ bool link_has(const link_t *link, uint32_t exchange);
 void exchange_over(gossip_t *g, uint32_t exchange, const float *values);
 /* Whether a link's model of `exchange` is awaited still. */
 bool exchange_waits(const gossip_t *g, const link_t *link);
+
+/* -- probation.c: whom clipped gossip leaves out for a time -- */
+/* Who of those in my graph is on probation in the exchange that I publish. */
+void probation_publish(gossip_t *g);
+/* Of the models of a mix: `links` (count; NULL for self), their `distances` (count) from mine. */
+void probation_judge(gossip_t *g, const gossip_mixing_t *mixing, link_t *const *links,
+                     const double *distances);
 
 /* -- coded.c: models as they travel, codec or not -- */
 /* Size of a model on the wire; trained: of a training exchange. */

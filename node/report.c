@@ -86,6 +86,10 @@ bool node_report_note(char *text, size_t size, const char *const *names, size_t 
         snprintf(text, size, "%s refuses the model of %s in round %u: NaN, Inf or damage",
                  names[self], peer, note->round);
         return true;
+    case GOSSIP_NOTE_PROBATION:
+        snprintf(text, size, "%s puts %s on probation in round %u: %s", names[self], peer,
+                 note->round, note->text);
+        return true;
     case GOSSIP_NOTE_REFUSED:
         snprintf(text, size, "%s refuses %s: %s", names[self], peer, note->text);
         return true;
