@@ -31,6 +31,31 @@ if(HEARSAY_FUZZ)
   target_compile_options(hearsay_flags INTERFACE -fsanitize=fuzzer-no-link)
 endif()
 
+# Levels of kernels that the CPU of this machine lacks; none where that cannot be told.
+if(EXISTS /proc/cpuinfo)
+  file(STRINGS /proc/cpuinfo HEARSAY_CPU_FLAGS REGEX "^flags" LIMIT_COUNT 1)
+endif()
+foreach(level_flag avxvnni:avx_vnni avx512:avx512bw vnni:avx512_vnni)
+  string(REPLACE ":" ";" level_flag ${level_flag})
+  list(GET level_flag 0 level)
+  list(GET level_flag 1 flag)
+  if(HEARSAY_CPU_FLAGS AND NOT HEARSAY_CPU_FLAGS MATCHES " ${flag}( |$)")
+    list(APPEND HEARSAY_LEVELS_ABSENT ${level})
+  endif()
+endforeach()
+
+# hearsay_kernels_that_never_run(a_avx2.c a_avx512.c ...)
+# In sanitizer and fuzz builds, which stay on this machine, those of absent levels are only linked: to
+# optimise and instrument them takes minutes.
+function(hearsay_kernels_that_never_run)
+  foreach(file ${ARGN})
+    string(REGEX REPLACE ".*_([a-z0-9]+)\\.c$" "\\1" level ${file})
+    if((HEARSAY_SANITIZE OR HEARSAY_FUZZ) AND level IN_LIST HEARSAY_LEVELS_ABSENT)
+      set_property(SOURCE ${file} APPEND PROPERTY COMPILE_OPTIONS "-O0;-fno-sanitize=all")
+    endif()
+  endforeach()
+endfunction()
+
 # hearsay_module(NAME SOURCES a.c b.c [MODULES base nn] [LIBRARIES PkgConfig::x])
 # A folder as a static library; LOG_MODULE is the folder's name, as in HEARSAY_LOG=gossip:debug.
 function(hearsay_module name)
