@@ -9,7 +9,8 @@
 
 /* One peer's exchange. The weights of the parts are its row of W and sum to 1. */
 typedef struct {
-    const gossip_part_t *parts; /* (count) ascending peers, oneself among them; all values finite */
+    const gossip_part_t *parts; /* (count) ascending peers, oneself among them; all values finite;
+                                 * under clipped a weight of 0: on probation (probation.c) */
     size_t count, self;         /* 1 <= count, self < count */
     const gossip_table_t *table;
     size_t hostile; /* f: how many of the neighbours may lie; robust rules need at least 1 */

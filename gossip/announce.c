@@ -162,8 +162,8 @@ static void refuse(gossip_t *g, link_t *link, const wire_announce_t *said)
 
 static bool said_ok(const gossip_t *g, const wire_announce_t *said)
 {
-    if (said->reach < said->samples || !coded_chunks_ok(g, said->chunks) ||
-        (said->decided != 0) != (said->present.size != 0) ||
+    if (said->reach < said->samples || !samples_ok(g, said->samples) ||
+        !coded_chunks_ok(g, said->chunks) || (said->decided != 0) != (said->present.size != 0) ||
         (said->present.size != 0 && said->present.size != g->bitset) ||
         (said->decided != 0 && said->phase < WIRE_ADOPTING))
         return false;

@@ -232,8 +232,8 @@ typedef enum {
 
 typedef struct {
     uint32_t exchange;       /* its number; 0 when none was yet */
-    uint32_t heard, missing; /* neighbours whose models were mixed, and not */
-    uint32_t cut;            /* of those heard: clipped, or not chosen by krum */
+    uint32_t heard, missing; /* neighbours whose models were there, and not */
+    uint32_t cut;            /* of those heard: clipped, on probation, or not chosen by krum */
     double distance;         /* largest ||x_i - x_j|| / ||x_i|| over the heard neighbours, weights
                               * only (no statistics), ahead of mixing */
     double bound;            /* the certificate: an upper bound of the largest distance of a peer

@@ -18,7 +18,8 @@ typedef struct {
  * max(S_i, S_j) are one number the rest is computed in integers, so fully connected peers get the
  * same bits.
  *   out weights (parts)
- *   in  samples (parts) n_j, reach (parts) S_j; 1 <= both < 2^53 */
+ *   in  samples (parts) n_j, reach (parts) S_j; 1 <= both < 2^53, a
+ *      neighbour's n_j may be 0: it weighs nothing */
 void gossip_weights(double *weights, const uint64_t *samples, const uint64_t *reach, size_t parts,
                     size_t self);
 

@@ -179,7 +179,7 @@ static bool chunk_ok(const gossip_t *g, size_t from, const wire_chunk_t *chunk, 
 {
     const wire_object_t *object = &chunk->object;
     if (object->origin >= g->config.peers || chunk->reach < chunk->samples ||
-        !certificate_ok(g, chunk))
+        !samples_ok(g, chunk->samples) || !certificate_ok(g, chunk))
         return false;
     if (chunk->gone)
         return !pushed && chunk->payload.size == 0;

@@ -186,7 +186,10 @@ double gossip_clip_radius(const gossip_mixing_t *in, const double *squared)
 /* Clipping x_j - x_i by c_j is mixing with W_ij c_j and the rest for oneself. */
 static size_t mix_clipped(float *out, const gossip_mixing_t *in)
 {
-    if (in->count < gossip_robust_models(GOSSIP_ROBUST_CLIPPED, in->hostile)) {
+    size_t count = 0;
+    for (size_t k = 0; k < in->count; k++)
+        count += k == in->self || in->parts[k].weight > 0;
+    if (count < gossip_robust_models(GOSSIP_ROBUST_CLIPPED, in->hostile)) {
         keep_own(out, in);
         return 0;
     }

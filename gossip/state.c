@@ -279,6 +279,11 @@ bool is_live(const gossip_t *g, size_t peer)
     return (g->members[peer].status.flags & (WIRE_DEAD | WIRE_LEFT)) == 0;
 }
 
+bool samples_ok(const gossip_t *g, uint64_t samples)
+{
+    return g->config.weighting != GOSSIP_WEIGHTS_EQUAL || samples == 1;
+}
+
 void count(gossip_t *g, gossip_counter_t counter)
 {
     g->counters[counter]++;

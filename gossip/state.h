@@ -66,8 +66,9 @@ typedef struct {
     uint64_t counted;     /* its n in the S that I published last, unless on probation */
     bool probation;       /* in_graph, but its model is only looked at */
     uint32_t owed;        /* near models in a row until it counts again; 0: it counts */
-    uint32_t offence;     /* how many it owed after its last offence; 0: none yet */
+    uint32_t offence;     /* how many it owes after an offence; 0: none yet */
     double radii;         /* how far away that was; 0: it was refused */
+    bool told;            /* the node knows of its probation */
     bool lost;            /* its model of the exchange in work cannot come any more */
     int64_t announced_ms; /* last announcement */
     uint64_t refused_incarnation;
@@ -270,6 +271,8 @@ link_t *link_of(gossip_t *g, size_t peer); /* NULL when it is no neighbour */
 /* Neither dead nor gone. */
 bool is_live(const gossip_t *g, size_t peer);
 void count(gossip_t *g, gossip_counter_t counter);
+/* What a peer may say that it has. */
+bool samples_ok(const gossip_t *g, uint64_t samples);
 /* Digest over all that a frame may change but counters and time: for tests. */
 hash_t gossip_state_digest(const gossip_t *g);
 

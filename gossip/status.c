@@ -102,7 +102,8 @@ hash_t gossip_state_digest(const gossip_t *g)
                            link->said.newest, link->said.samples,  link->said.reach,
                            link->said.state,  link->said.phase,    link->samples[0],
                            link->samples[1],  link->reach[0],      link->reach[1],
-                           link->age[0],      link->age[1],        link->taken};
+                           link->age[0],      link->age[1],        link->taken,
+                           link->owed,        link->offence,       link->probation};
         hash_stream_add(stream, said, sizeof said);
         add_assembly(stream, &link->slot[0]);
         add_assembly(stream, &link->slot[1]);

@@ -98,6 +98,8 @@ void node_identity(node_setup_t *setup)
     if (config->gossip.algorithm == NODE_ALGORITHM_ASYNC) /* peers meet behind the last round */
         n += snprintf(text + n, sizeof text - (size_t)n, " %u %u", config->gossip.staleness,
                       config->rounds);
+    if (config->gossip.robust == GOSSIP_ROBUST_CLIPPED) /* who once had nobody on probation */
+        n += snprintf(text + n, sizeof text - (size_t)n, " probation");
     add(setup, "mixing", text, (size_t)n);
     n = snprintf(text, sizeof text, "%s", gossip_codec_name(config->gossip.codec));
     if (node_config_differences(config))

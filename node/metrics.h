@@ -15,9 +15,9 @@ typedef struct {
     uint32_t certified_round;                    /* an earlier one; 0: none is complete */
     double certified_distance;                   /* bound of it; NAN unknown */
     uint32_t heard, missing;                     /* neighbours' models */
-    uint32_t cut; /* of those heard: clipped, or not chosen, by gossip.robust */
-    const char *codec;                           /* of the models that travelled */
-    uint64_t bytes_sent, bytes_received;         /* since the peer started, through the sockets */
+    uint32_t cut;      /* of those heard: clipped, left out, or not chosen, by gossip.robust */
+    const char *codec; /* of the models that travelled */
+    uint64_t bytes_sent, bytes_received; /* since the peer started, through the sockets */
     double train_s, wait_s, mix_s;
 } node_metrics_row_t;
 

@@ -371,6 +371,39 @@ static void a_peers_own_sketch_counts_and_two_that_differ_count_for_nothing(void
     }
 }
 
+/* -- Weights -- */
+
+static void claims_to_have_more(gossip_t *g)
+{
+    g->samples = 1000;
+}
+
+static void who_claims_more_where_all_weigh_alike_is_not_heard(void **state)
+{
+    (void)state;
+    for (int equal = 0; equal < 2; equal++) {
+        lied_t *l = xcalloc(1, sizeof *l);
+        l->f = (federation_t){.rounds = 3, .start_wait_ms = 2000};
+        l->lie = claims_to_have_more;
+        federation_init(&l->f);
+        for (size_t p = 0; p < l->f.peers && equal; p++)
+            l->f.config[p].weighting = GOSSIP_WEIGHTS_EQUAL;
+        gossip_sim_watch(l->f.sim, after_step, l);
+        federation_start(&l->f);
+        gossip_sim_run(l->f.sim, 300000);
+        federation_assert_one(&l->f, equal ? 1u << LIAR : 0);
+        for (size_t p = 0; p < l->f.peers; p++) {
+            const gossip_t *g = gossip_sim_peer(l->f.sim, p);
+            if (p == LIAR)
+                continue;
+            assert_int_equal(gossip_counter(g, GOSSIP_COUNT_FRAMES_BAD) > 0, equal);
+            assert_int_equal(bit_get(g->present, LIAR), !equal);
+        }
+        federation_free(&l->f);
+        free(l);
+    }
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_consensus_far_from_ones_own_is_told),
     cmocka_unit_test(a_peers_own_sketch_counts_and_two_that_differ_count_for_nothing),
@@ -380,6 +413,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(who_trains_on_or_says_so_holds_nobody),
     cmocka_unit_test(a_decision_that_nobody_can_follow_holds_nobody),
     cmocka_unit_test(training_that_ends_apart_ends_in_one_consensus),
+    cmocka_unit_test(who_claims_more_where_all_weigh_alike_is_not_heard),
 };
 
 int main(int argc, char **argv)
