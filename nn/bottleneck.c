@@ -183,16 +183,17 @@ void nn_group_product(const nn_group_t *g, float *c, const float *a, const float
 }
 
 void nn_group_product_blocks(const nn_group_t *g, float *c, const float *a, const float *b,
-                             const float *bias, bool accumulate, size_t rows, size_t first,
-                             size_t count, size_t columns)
+                             const float *bias, bool accumulate, size_t first, size_t count,
+                             const nn_product_t *whole)
 {
     const size_t channels = least(count * NN_BLOCK, g->b->E - first * NN_BLOCK);
     const size_t rest = channels % NN_BLOCK, full = channels / NN_BLOCK;
-    nn_product_t product = nn_product_dense(rows, NN_BLOCK, columns);
+    nn_product_t product = *whole;
     product.outer = full;
-    product.a_outer = rows * NN_BLOCK;
-    product.b_outer = NN_BLOCK * columns;
-    b += first * NN_BLOCK * columns;
+    product.inner = product.a_row = NN_BLOCK;
+    product.a_outer = product.rows * NN_BLOCK;
+    product.b_outer = NN_BLOCK * product.b_inner;
+    b += first * product.b_outer;
     if (full > 0)
         g->kernels->product(c, a, b, bias, accumulate, &product);
     a += full * product.a_outer, b += full * product.b_outer;
@@ -215,8 +216,9 @@ static const float *input(const nn_group_t *g)
 
 static void expand(const nn_group_t *g, const nn_block_t *k, float *to)
 {
-    nn_group_product(g, to, input(g), g->run->packed + g->b->packed_expand + k->first * g->b->C,
-                     false, g->rows, g->b->C, k->channels);
+    const nn_product_t product = nn_product_packed(g->rows, g->b->C, k->channels);
+    g->kernels->product(to, input(g), g->run->packed + g->b->packed_expand + k->first * g->b->C,
+                        NULL, false, &product);
 }
 
 const float *nn_group_expanded(const nn_group_t *g, const nn_block_t *k)
@@ -250,15 +252,15 @@ void nn_bottleneck_pack(nn_run_t *run, const nn_step_t *step)
     for (size_t i = 0; i < nn_bottleneck_blocks(b); i++) {
         const nn_block_t k = nn_bottleneck_block(b, i);
         if (wide)
-            nn_transpose(run->packed + b->packed_expand + k.first * b->C, k.channels,
-                         wide + k.first * b->C, b->C, k.channels, b->C);
+            nn_pack_transposed(run->packed + b->packed_expand + k.first * b->C,
+                               wide + k.first * b->C, b->C, b->C, k.channels);
         nn_transpose(run->packed + b->packed_depthwise + k.first * 9, k.channels,
                      filter + k.first * 9, 9, k.channels, 9);
-        float *to = run->packed + b->packed_turned + k.first * b->O;
-        for (size_t o = 0; run->mode == NN_RUN_TRAIN && o < b->O; o++, to += k.channels)
-            memcpy(to, project + o * b->E + k.first, k.channels * sizeof *to);
+        if (run->mode == NN_RUN_TRAIN)
+            nn_pack(run->packed + b->packed_turned + k.first * b->O, project + k.first, b->E, b->O,
+                    k.channels);
     }
-    nn_transpose(run->packed + b->packed_project, b->O, project, b->E, b->O, b->E);
+    nn_pack_transposed(run->packed + b->packed_project, project, b->E, b->E, b->O);
 }
 
 void nn_group_zero_border(float *padded, size_t height, size_t width, size_t channels)
@@ -417,6 +419,7 @@ static void project_group(const nn_group_t *g)
     const nn_bottleneck_t *b = g->b;
     const nn_block_t whole = {0, 0, b->O};
     const size_t blocks = nn_bottleneck_blocks(b);
+    const nn_product_t product = nn_product_packed(g->out_rows, b->E, b->O);
     float *to = g->kept->buffers[NN_KEPT_PROJECTED] + g->first * b->P * b->Q * b->O;
     for (size_t first = 0, count; first < blocks; first += count) {
         count = least(g->several, blocks - first);
@@ -429,7 +432,7 @@ static void project_group(const nn_group_t *g)
                                      &norm);
         }
         nn_group_product_blocks(g, to, g->wide_out, g->run->packed + b->packed_project, NULL,
-                                first > 0, g->out_rows, first, count, b->O);
+                                first > 0, first, count, &product);
     }
     take_moments(g, &whole, to, g->out_rows, b->O);
 }

@@ -91,11 +91,11 @@ nn_norm_t nn_group_norm(const nn_group_t *g, int which, size_t first, size_t cha
 void nn_group_product(const nn_group_t *g, float *c, const float *a, const float *b,
                       bool accumulate, size_t rows, size_t inner, size_t columns);
 /* c (rows, columns) = [c, or bias if not NULL] + the sum over `count` blocks from `first` on of
- * a (rows, channels) b (channels, columns): a block after block, all but E's last full; b at
- * b + first channel * columns. */
+ * a (rows, channels) b (channels, columns): a block after block, all but E's last full; b the rows
+ * of these channels of (E, columns), whose product is `whole`. */
 void nn_group_product_blocks(const nn_group_t *g, float *c, const float *a, const float *b,
-                             const float *bias, bool accumulate, size_t rows, size_t first,
-                             size_t count, size_t columns);
+                             const float *bias, bool accumulate, size_t first, size_t count,
+                             const nn_product_t *whole);
 /* c (inner_rows, columns) += a^T b: a (rows, inner_rows), b (rows, columns), all dense. */
 void nn_group_product_turned(const nn_group_t *g, float *c, const float *a, const float *b,
                              size_t rows, size_t inner_rows, size_t columns);

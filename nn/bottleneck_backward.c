@@ -57,8 +57,9 @@ static void filtered_gradient(const nn_group_t *g, const nn_block_t *k, float *t
     nn_norm_t norm = nn_group_norm(g, 1, k->first, k->channels);
     double *sums = nn_group_sums(g, b->E) + k->first;
     const float *narrow = g->run->narrow + g->first * b->P * b->Q * b->O;
-    nn_group_product(g, to, narrow, g->run->packed + b->packed_turned + k->first * b->O, false,
-                     g->out_rows, b->O, k->channels);
+    const nn_product_t product = nn_product_packed(g->out_rows, b->O, k->channels);
+    g->kernels->product(to, narrow, g->run->packed + b->packed_turned + k->first * b->O, NULL,
+                        false, &product);
     memset(sums, 0, k->channels * sizeof *sums);
     memset(sums + b->E, 0, k->channels * sizeof *sums);
     g->kernels->mask_sums(to, sums, sums + b->E,
@@ -172,6 +173,7 @@ static void expand_group(const nn_group_t *g)
     const nn_bottleneck_t *b = g->b;
     const float *weights = nn_run_values(g->run, b->expand->weight);
     const size_t blocks = nn_bottleneck_blocks(b);
+    const nn_product_t product = nn_product_dense(g->rows, b->E, b->C);
     begin_input_gradient(g);
     for (size_t first = 0, count; first < blocks; first += count) {
         count = blocks - first < g->several ? blocks - first : g->several;
@@ -187,8 +189,8 @@ static void expand_group(const nn_group_t *g)
                                     nn_run_input(g->run, g->step, g->first), to, g->rows, b->C,
                                     k.channels);
         }
-        nn_group_product_blocks(g, input_gradient(g), g->wide_in, weights, NULL, true, g->rows,
-                                first, count, b->C);
+        nn_group_product_blocks(g, input_gradient(g), g->wide_in, weights, NULL, true, first, count,
+                                &product);
     }
 }
 

@@ -24,14 +24,15 @@ static folded_t folded(const nn_run_t *run, const nn_bottleneck_t *b)
                       .project_bias = bias + 2 * b->E};
 }
 
-/* Multiplies packed weights, (rows, channels), by a BatchNorm's scale, and sets its bias. */
+/* Multiplies packed weights, panels of (rows, width), by a BatchNorm's scale, and sets its bias. */
 static void fold(nn_run_t *run, const nn_step_t *step, int which, float *weights, float *bias,
-                 size_t rows, size_t first, size_t channels)
+                 size_t rows, size_t width, size_t first, size_t channels)
 {
     const nn_norm_t norm = nn_run_norm(run, &run->plan.norms[step->site[which]]);
-    for (size_t r = 0; r < rows; r++)
-        for (size_t c = 0; c < channels; c++)
-            weights[r * channels + c] *= norm.scale[first + c];
+    for (size_t panel = first; panel < first + channels; panel += width)
+        for (size_t r = 0; r < rows; r++)
+            for (size_t c = 0; c < width; c++)
+                *weights++ *= norm.scale[panel + c];
     for (size_t c = first; c < first + channels; c++)
         bias[c] = norm.beta[c] - norm.mean[c] * norm.scale[c];
 }
@@ -45,12 +46,13 @@ void nn_bottleneck_fold(nn_run_t *run, const nn_step_t *step)
     for (size_t i = 0; i < nn_bottleneck_blocks(b); i++) {
         const nn_block_t k = nn_bottleneck_block(b, i);
         if (b->expand)
-            fold(run, step, 0, packed + b->packed_expand + k.first * b->C, bias, b->C, k.first,
-                 k.channels);
-        fold(run, step, 1, packed + b->packed_depthwise + k.first * 9, bias + b->E, 9, k.first,
-             k.channels);
+            fold(run, step, 0, packed + b->packed_expand + k.first * b->C, bias, b->C,
+                 nn_panel_width(k.channels), k.first, k.channels);
+        fold(run, step, 1, packed + b->packed_depthwise + k.first * 9, bias + b->E, 9, k.channels,
+             k.first, k.channels);
     }
-    fold(run, step, 2, packed + b->packed_project, bias + 2 * b->E, b->E, 0, b->O);
+    fold(run, step, 2, packed + b->packed_project, bias + 2 * b->E, b->E, nn_panel_width(b->O), 0,
+         b->O);
 }
 
 /* c (rows, channels) = clamp(x w + bias) */
@@ -59,7 +61,7 @@ static void expand_rows(const nn_group_t *g, const nn_block_t *k, float *c, cons
 {
     const folded_t w = folded(g->run, g->b);
     const nn_norm_site_t *site = &g->run->plan.norms[g->step->site[0]];
-    nn_product_t product = nn_product_dense(rows, g->b->C, k->channels);
+    nn_product_t product = nn_product_packed(rows, g->b->C, k->channels);
     product.clamp = true;
     product.low = site->low;
     product.high = site->high;
@@ -107,6 +109,7 @@ static void infer_blocks(const nn_group_t *g, float *to, size_t first, size_t en
 {
     const nn_bottleneck_t *b = g->b;
     const folded_t w = folded(g->run, b);
+    const nn_product_t project = nn_product_packed(g->out_rows, b->E, b->O);
     nn_group_zero_border(g->padded_in, b->H, b->W, NN_BLOCK);
     for (size_t at = first, count; at < end; at += count) {
         count = end - at < g->several ? end - at : g->several;
@@ -117,7 +120,7 @@ static void infer_blocks(const nn_group_t *g, float *to, size_t first, size_t en
             filter(g, &k, g->wide_out + i * g->out_rows * NN_BLOCK);
         }
         nn_group_product_blocks(g, to, g->wide_out, w.project, at == 0 ? w.project_bias : NULL,
-                                at > first, g->out_rows, at, count, b->O);
+                                at > first, at, count, &project);
     }
 }
 

@@ -7,14 +7,18 @@
 
 #include "base/cpu.h"
 
+enum { NN_PANEL = 16 }; /* columns of a right operand that may lie together */
+
 /* A matrix product whose left operand may overlap itself, which is what a convolution is:
  *   c[r,n] = (accumulate ? c[r,n] : bias ? bias[n] : 0) + sum over q < outer, k < inner of
- *            a[r*a_row + q*a_outer + k*a_inner] * b[q*b_outer + k*b_inner + n]
+ *            a[r*a_row + q*a_outer + k*a_inner] * b[q*b_outer + k*b_inner + at(n)],
+ *   at(n) = n, or in panels n / NN_PANEL * b_panel + n % NN_PANEL.
  * All strides in elements. c overlaps neither a nor b. outer or inner may be 0. */
 typedef struct {
     size_t rows, cols, outer, inner;
     size_t a_row, a_outer, a_inner;
     size_t b_outer, b_inner;
+    size_t b_panel; /* from a panel to the next, at least NN_PANEL; 0: b is not in panels */
     size_t c_row;
     bool clamp;      /* then c = that, clamped to low .. high (NaN stays) */
     float low, high; /* only read with clamp */
@@ -111,8 +115,7 @@ typedef struct {
     void (*winograd_output)(float *y, const float *points, const float *bias,
                             const nn_winograd_t *p);
     void (*winograd_output_back)(float *dm, const float *dy, const nn_winograd_t *p);
-    void (*winograd_input_back)(float *dx, const float *dv, float *columns,
-                                const nn_winograd_t *p);
+    void (*winograd_input_back)(float *dx, const float *dv, float *columns, const nn_winograd_t *p);
     /* y = x clamped to low .. high; y may be x. */
     void (*clamp)(float *y, const float *x, float low, float high, size_t count);
     /* dx = dy where low < y < high, else 0; dx may be dy. */

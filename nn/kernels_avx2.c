@@ -8,6 +8,7 @@ typedef __m256 vec;
 typedef __m256i tail_t; /* lanes of the last vector: all ones where used */
 enum { LANES = 8, NV_MAX = 3, ROWS_MAX = 12 };
 #define v_zero()                 _mm256_setzero_ps()
+#define v_fetch(p)               __builtin_prefetch(p)
 #define v_load(p)                _mm256_loadu_ps(p)
 #define v_load_tail(p, tail)     _mm256_maskload_ps(p, tail)
 #define v_store(p, v)            _mm256_storeu_ps(p, v)

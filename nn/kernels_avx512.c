@@ -12,6 +12,7 @@ typedef __m512 vec;
 typedef __mmask16 tail_t; /* lanes of the last vector */
 enum { LANES = 16, NV_MAX = 4, ROWS_MAX = 16 };
 #define v_zero()                 _mm512_setzero_ps()
+#define v_fetch(p)               __builtin_prefetch(p)
 #define v_load(p)                _mm512_loadu_ps(p)
 #define v_load_tail(p, tail)     _mm512_maskz_loadu_ps(tail, p)
 #define v_store(p, v)            _mm512_storeu_ps(p, v)

@@ -3,19 +3,27 @@
 
 #define K(name) name##_c
 
+static inline void add_scaled(float *restrict to, float factor, const float *restrict from,
+                              size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        to[i] += factor * from[i];
+}
+
 static void product_c(float *c, const float *a, const float *b, const float *bias, bool accumulate,
                       const nn_product_t *p)
 {
+    const size_t width = p->b_panel ? NN_PANEL : p->cols;
     for (size_t r = 0; r < p->rows; r++) {
-        float *restrict row = c + r * p->c_row;
+        float *row = c + r * p->c_row;
         for (size_t n = 0; n < p->cols && !accumulate; n++)
             row[n] = bias ? bias[n] : 0.0f;
         for (size_t q = 0; q < p->outer; q++) {
             for (size_t k = 0; k < p->inner; k++) {
                 float s = a[r * p->a_row + q * p->a_outer + k * p->a_inner];
-                const float *restrict from = b + q * p->b_outer + k * p->b_inner;
-                for (size_t n = 0; n < p->cols; n++)
-                    row[n] += s * from[n];
+                const float *from = b + q * p->b_outer + k * p->b_inner;
+                for (size_t n = 0; n < p->cols; n += width, from += p->b_panel)
+                    add_scaled(row + n, s, from, p->cols - n < width ? p->cols - n : width);
             }
         }
         for (size_t n = 0; n < p->cols && p->clamp; n++) {

@@ -4,6 +4,22 @@
 #include <string.h>
 
 #include "nn/blas.h"
+#include "nn/transpose.h"
+
+void nn_pack_transposed(float *packed, const float *w, size_t w_row, size_t inner, size_t cols)
+{
+    const size_t width = nn_panel_width(cols);
+    for (size_t c = 0; c < cols; c += width)
+        nn_transpose(packed + c * inner, width, w + c * w_row, w_row, width, inner);
+}
+
+void nn_pack(float *packed, const float *w, size_t w_row, size_t inner, size_t cols)
+{
+    const size_t width = nn_panel_width(cols);
+    for (size_t c = 0; c < cols; c += width)
+        for (size_t i = 0; i < inner; i++, packed += width)
+            memcpy(packed, w + i * w_row + c, width * sizeof *packed);
+}
 
 void nn_dense_forward(float *y, const float *x, const float *w, const float *b, size_t N, size_t I,
                       size_t O)

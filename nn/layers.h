@@ -20,11 +20,11 @@ size_t nn_conv2d_scratch(const nn_conv2d_t *d);
 size_t nn_conv2d_pictures(const nn_conv2d_t *d);
 
 /* PyTorch's OIHW to (K,K,C/groups,O), and for the gradient of the input to (K,K,O,C) turned by 180
- * degrees; or to the points of winograd.h where that pays. `turned` may be NULL, and is not used
- * when groups > 1. */
+ * degrees; those of a 1x1 kernel in panels (nn_product_packed), or all to the points of winograd.h
+ * where that pays. `turned` may be NULL, and is not used when groups > 1. */
 void nn_conv2d_pack(float *packed, float *turned, const float *w, const nn_conv2d_t *d);
-/* The gradient's way back to OIHW. */
-void nn_conv2d_unpack(float *w, const float *packed, const nn_conv2d_t *d);
+/* The gradient's way back to OIHW, from (K,K,C/groups,O) or points. */
+void nn_conv2d_unpack(float *w, const float *dpacked, const nn_conv2d_t *d);
 
 /* Products of dense matrices, for nn_kernels_t's product: c (rows,cols) = a b with b (inner,cols)
  * and a (rows,inner), or, transposed, a (inner,rows). */
@@ -47,6 +47,29 @@ static inline nn_product_t nn_product_transposed(size_t rows, size_t inner, size
     product.a_inner = rows;
     return product;
 }
+
+/* Packed weights (inner,cols) lie in panels of NN_PANEL columns, (inner,NN_PANEL) each, one behind
+ * the other, so that a product reads them in order. Rows of all columns would lie too far apart for
+ * prefetchers, and often in the same few cache sets. Where cols is no whole number of panels there
+ * is one of all columns. */
+static inline size_t nn_panel_width(size_t cols)
+{
+    return cols % NN_PANEL ? cols : NN_PANEL;
+}
+
+/* c (rows,cols) = a b with b (inner,cols) as nn_pack lays it. */
+static inline nn_product_t nn_product_packed(size_t rows, size_t inner, size_t cols)
+{
+    nn_product_t product = nn_product_dense(rows, inner, cols);
+    product.b_inner = nn_panel_width(cols);
+    product.b_panel = cols % NN_PANEL ? 0 : inner * NN_PANEL;
+    return product;
+}
+
+/* packed (inner,cols) from its transpose w (cols,inner), rows w_row apart; or from w (inner,cols)
+ * as it is. */
+void nn_pack_transposed(float *packed, const float *w, size_t w_row, size_t inner, size_t cols);
+void nn_pack(float *packed, const float *w, size_t w_row, size_t inner, size_t cols);
 
 /* n pictures.
  *   out y (n,P,Q,O)  overwritten

@@ -54,10 +54,10 @@ void nn_conv2d_pack(float *packed, float *turned, const float *w, const nn_conv2
         nn_winograd_pack(packed, turned, w, d);
         return;
     }
-    if (K == 1 && d->groups == 1) {
-        nn_transpose(packed, O, w, I, O, I);
+    if (is_pointwise(d)) {
+        nn_pack_transposed(packed, w, I, I, O);
         if (turned)
-            memcpy(turned, w, O * I * sizeof *w);
+            nn_pack(turned, w, I, O, I);
         return;
     }
     for (size_t o = 0; o < O; o++) {
@@ -72,21 +72,21 @@ void nn_conv2d_pack(float *packed, float *turned, const float *w, const nn_conv2
     }
 }
 
-void nn_conv2d_unpack(float *w, const float *packed, const nn_conv2d_t *d)
+void nn_conv2d_unpack(float *w, const float *dpacked, const nn_conv2d_t *d)
 {
     const size_t K = d->kernel, I = d->C / d->groups, O = d->O;
     if (nn_winograd_suits(d)) {
-        nn_winograd_unpack(w, packed, d);
+        nn_winograd_unpack(w, dpacked, d);
         return;
     }
     if (K == 1 && d->groups == 1) {
-        nn_transpose(w, I, packed, O, I, O);
+        nn_transpose(w, I, dpacked, O, I, O);
         return;
     }
     for (size_t o = 0; o < O; o++)
         for (size_t i = 0; i < I; i++)
             for (size_t t = 0; t < K * K; t++)
-                w[(o * I + i) * K * K + t] = packed[(t * I + i) * O + o];
+                w[(o * I + i) * K * K + t] = dpacked[(t * I + i) * O + o];
 }
 
 /* x with zeros around, in scratch; x itself when there is no padding. */
@@ -183,7 +183,7 @@ void nn_conv2d_forward(float *y, const float *x, const float *packed, const floa
         return;
     }
     if (is_pointwise(d)) {
-        nn_product_t product = nn_product_dense(n * d->P * d->Q, d->C, d->O);
+        nn_product_t product = nn_product_packed(n * d->P * d->Q, d->C, d->O);
         k->product(y, x, packed, b, false, &product);
         return;
     }
@@ -260,7 +260,7 @@ static void pointwise_backward(float *dx, float *dpacked, const float *x, const 
                                const nn_kernels_t *k)
 {
     nn_product_t weight = nn_product_transposed(d->C, n * d->P * d->Q, d->O);
-    nn_product_t input = nn_product_dense(n * d->P * d->Q, d->O, d->C);
+    nn_product_t input = nn_product_packed(n * d->P * d->Q, d->O, d->C);
     k->product(dpacked, x, dy, NULL, true, &weight);
     if (dx)
         k->product(dx, dy, turned, NULL, false, &input);

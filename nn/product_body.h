@@ -2,17 +2,35 @@
  * The includer defines vec, LANES, tail_t, the v_* operations on them, NV_MAX, and for each NV from
  * 1 to NV_MAX how many rows fit: TILE_ROWS(NV), at most ROWS_MAX. */
 
-/* R, NV and PARTIAL are constants wherever this is called, so `sum` becomes registers. PARTIAL: the
- * last vector is cut by `tail` (masked stores are slow on some CPUs, so whole vectors do without).
- * What c holds is added last: it need not be near. */
+static inline size_t panel_of(const nn_product_t *p)
+{
+    return p->b_panel ? p->b_panel : NN_PANEL; /* then columns simply follow one another */
+}
+
+/* Floats from where a panel of b begins to a column of it, or of the panels behind it. */
+static inline size_t b_at(size_t column, size_t panel)
+{
+    return column / NN_PANEL * panel + column % NN_PANEL;
+}
+
+/* What is fetched while a tile is calculated: `step` floats further on at every term. */
+typedef struct {
+    const float *from;
+    size_t step;
+} ahead_t;
+
+/* R, NV, PARTIAL and AHEAD are constants wherever this is called, so `sum` becomes registers.
+ * PARTIAL: the last vector is cut by `tail` (masked stores are slow on some CPUs, so whole vectors
+ * do without). AHEAD: `ahead` is heeded. What c holds is added last: it need not be near. */
 static inline __attribute__((always_inline)) void tile(float *c, const float *a, const float *b,
                                                        const float *bias, bool accumulate,
                                                        const nn_product_t *p, tail_t tail,
-                                                       const int R, const int NV,
-                                                       const bool PARTIAL)
+                                                       ahead_t ahead, const int R, const int NV,
+                                                       const bool PARTIAL, const bool AHEAD)
 {
     vec sum[ROWS_MAX][NV_MAX]; /* a constant size, or it would live in memory */
     const size_t a_row = p->a_row, a_inner = p->a_inner, b_inner = p->b_inner, c_row = p->c_row;
+    const size_t panel = panel_of(p);
 #pragma GCC unroll 32
     for (int r = 0; r < R; r++) {
 #pragma GCC unroll 4
@@ -23,10 +41,15 @@ static inline __attribute__((always_inline)) void tile(float *c, const float *a,
         const float *aq = a + q * p->a_outer, *bq = b + q * p->b_outer;
         for (size_t k = p->inner; k > 0; k--, aq += a_inner, bq += b_inner) {
             vec w[NV_MAX];
+            if (AHEAD) {
+                v_fetch(ahead.from);
+                ahead.from += ahead.step;
+            }
 #pragma GCC unroll 4
-            for (int v = 0; v < NV; v++)
-                w[v] = PARTIAL && v + 1 == NV ? v_load_tail(bq + v * LANES, tail)
-                                              : v_load(bq + v * LANES);
+            for (int v = 0; v < NV; v++) {
+                const float *from = bq + b_at((size_t)v * LANES, panel);
+                w[v] = PARTIAL && v + 1 == NV ? v_load_tail(from, tail) : v_load(from);
+            }
 #pragma GCC unroll 32
             for (int r = 0; r < R; r++) {
                 vec s = v_set1(aq[(size_t)r * a_row]);
@@ -71,38 +94,42 @@ static inline __attribute__((always_inline)) void tile(float *c, const float *a,
     }
 }
 
-#define TILE_CASE(R, NV, PARTIAL)                                                                  \
+#define TILE_CASE(R, NV, PARTIAL, AHEAD)                                                           \
     case R:                                                                                        \
         if (R <= TILE_ROWS(NV))                                                                    \
-            tile(c, a, b, bias, accumulate, p, tail, R <= TILE_ROWS(NV) ? R : 1, NV, PARTIAL);     \
+            tile(c, a, b, bias, accumulate, p, tail, ahead, R <= TILE_ROWS(NV) ? R : 1, NV,        \
+                 PARTIAL, AHEAD);                                                                  \
         break;
 
-/* One group of columns: rows in tiles of nearly equal height. */
-#define COLUMNS(NAME, NV, PARTIAL)                                                                 \
+/* One group of columns: rows in tiles of nearly equal height. AHEAD: the group behind it is fetched
+ * meanwhile, by every tile its share. */
+#define COLUMNS(NAME, NV, PARTIAL, AHEAD)                                                          \
     static void NAME(float *c, const float *a, const float *b, const float *bias, bool accumulate, \
                      const nn_product_t *p, tail_t tail)                                           \
     {                                                                                              \
         size_t tiles = (p->rows + TILE_ROWS(NV) - 1) / TILE_ROWS(NV);                              \
         size_t height = tiles ? p->rows / tiles : 0, higher = tiles ? p->rows % tiles : 0;         \
-        for (size_t t = 0; t < tiles; t++) {                                                       \
+        const size_t step = AHEAD ? (NV * LANES + tiles - 1) / tiles : 0;                          \
+        ahead_t ahead = {b + b_at(NV * LANES, p->b_panel), step};                                  \
+        for (size_t t = 0; t < tiles; t++, ahead.from += step * p->outer * p->inner) {             \
             size_t rows = height + (t < higher);                                                   \
             switch (rows) {                                                                        \
-                TILE_CASE(1, NV, PARTIAL)                                                          \
-                TILE_CASE(2, NV, PARTIAL)                                                          \
-                TILE_CASE(3, NV, PARTIAL)                                                          \
-                TILE_CASE(4, NV, PARTIAL)                                                          \
-                TILE_CASE(5, NV, PARTIAL)                                                          \
-                TILE_CASE(6, NV, PARTIAL)                                                          \
-                TILE_CASE(7, NV, PARTIAL)                                                          \
-                TILE_CASE(8, NV, PARTIAL)                                                          \
-                TILE_CASE(9, NV, PARTIAL)                                                          \
-                TILE_CASE(10, NV, PARTIAL)                                                         \
-                TILE_CASE(11, NV, PARTIAL)                                                         \
-                TILE_CASE(12, NV, PARTIAL)                                                         \
-                TILE_CASE(13, NV, PARTIAL)                                                         \
-                TILE_CASE(14, NV, PARTIAL)                                                         \
-                TILE_CASE(15, NV, PARTIAL)                                                         \
-                TILE_CASE(16, NV, PARTIAL)                                                         \
+                TILE_CASE(1, NV, PARTIAL, AHEAD)                                                   \
+                TILE_CASE(2, NV, PARTIAL, AHEAD)                                                   \
+                TILE_CASE(3, NV, PARTIAL, AHEAD)                                                   \
+                TILE_CASE(4, NV, PARTIAL, AHEAD)                                                   \
+                TILE_CASE(5, NV, PARTIAL, AHEAD)                                                   \
+                TILE_CASE(6, NV, PARTIAL, AHEAD)                                                   \
+                TILE_CASE(7, NV, PARTIAL, AHEAD)                                                   \
+                TILE_CASE(8, NV, PARTIAL, AHEAD)                                                   \
+                TILE_CASE(9, NV, PARTIAL, AHEAD)                                                   \
+                TILE_CASE(10, NV, PARTIAL, AHEAD)                                                  \
+                TILE_CASE(11, NV, PARTIAL, AHEAD)                                                  \
+                TILE_CASE(12, NV, PARTIAL, AHEAD)                                                  \
+                TILE_CASE(13, NV, PARTIAL, AHEAD)                                                  \
+                TILE_CASE(14, NV, PARTIAL, AHEAD)                                                  \
+                TILE_CASE(15, NV, PARTIAL, AHEAD)                                                  \
+                TILE_CASE(16, NV, PARTIAL, AHEAD)                                                  \
             }                                                                                      \
             c += rows * p->c_row;                                                                  \
             a += rows * p->a_row;                                                                  \
@@ -118,6 +145,7 @@ static inline __attribute__((always_inline)) void few_tile(float *c, const float
                                                            const nn_product_t *p, const int R)
 {
     vec sum[FEW_ROWS][FEW_VECTORS];
+    const size_t panel = panel_of(p);
 #pragma GCC unroll 2
     for (int r = 0; r < R; r++) {
         const float *from = accumulate ? c + (size_t)r * p->c_row : bias;
@@ -133,7 +161,7 @@ static inline __attribute__((always_inline)) void few_tile(float *c, const float
                 vec s = v_set1(aq[(size_t)r * p->a_row]);
 #pragma GCC unroll 6
                 for (int v = 0; v < FEW_VECTORS; v++)
-                    sum[r][v] = v_fma(s, v_load(bq + v * LANES), sum[r][v]);
+                    sum[r][v] = v_fma(s, v_load(bq + b_at((size_t)v * LANES, panel)), sum[r][v]);
             }
         }
     }
@@ -158,35 +186,50 @@ static void few_columns(float *c, const float *a, const float *b, const float *b
 typedef void columns_t(float *c, const float *a, const float *b, const float *bias, bool accumulate,
                        const nn_product_t *p, tail_t tail);
 
-COLUMNS(columns_1, 1, false)
-COLUMNS(columns_2, 2, false)
-COLUMNS(columns_3, 3, false)
-COLUMNS(partial_1, 1, true)
-COLUMNS(partial_2, 2, true)
-COLUMNS(partial_3, 3, true)
+COLUMNS(columns_1, 1, false, false)
+COLUMNS(columns_2, 2, false, false)
+COLUMNS(columns_3, 3, false, false)
+COLUMNS(partial_1, 1, true, false)
+COLUMNS(partial_2, 2, true, false)
+COLUMNS(partial_3, 3, true, false)
+COLUMNS(ahead_1, 1, false, true)
+COLUMNS(ahead_2, 2, false, true)
+COLUMNS(ahead_3, 3, false, true)
 #if HAS_4_VECTORS
-COLUMNS(columns_4, 4, false)
-COLUMNS(partial_4, 4, true)
+COLUMNS(columns_4, 4, false, false)
+COLUMNS(partial_4, 4, true, false)
+COLUMNS(ahead_4, 4, false, true)
 static columns_t *const columns_whole[] = {NULL, columns_1, columns_2, columns_3, columns_4};
 static columns_t *const columns_partial[] = {NULL, partial_1, partial_2, partial_3, partial_4};
+static columns_t *const columns_ahead[] = {NULL, ahead_1, ahead_2, ahead_3, ahead_4};
 #else
 static columns_t *const columns_whole[] = {NULL, columns_1, columns_2, columns_3};
 static columns_t *const columns_partial[] = {NULL, partial_1, partial_2, partial_3};
+static columns_t *const columns_ahead[] = {NULL, ahead_1, ahead_2, ahead_3};
 #endif
+
+enum { AHEAD_ROWS = 64 }; /* more use their weights so often that waiting for them is no matter */
 
 static void all_columns(float *c, const float *a, const float *b, const float *bias,
                         bool accumulate, const nn_product_t *p)
 {
+    const size_t panel = panel_of(p);
+    const bool fetch = p->b_panel && p->rows <= AHEAD_ROWS;
     size_t at = 0;
     if (p->rows == 1 || p->rows == FEW_ROWS)
         for (; at + FEW_VECTORS * LANES <= p->cols; at += FEW_VECTORS * LANES)
-            few_columns(c + at, a, b + at, bias ? bias + at : NULL, accumulate, p);
+            few_columns(c + at, a, b + b_at(at, panel), bias ? bias + at : NULL, accumulate, p);
     while (at < p->cols) {
         size_t left = (p->cols - at + LANES - 1) / LANES, nv = group_vectors(left, p->rows);
+        if (p->b_panel && nv * LANES > NN_PANEL) /* whole panels */
+            nv -= nv * LANES % NN_PANEL / LANES;
         size_t end = at + nv * LANES < p->cols ? at + nv * LANES : p->cols;
         size_t lanes = end - at - (nv - 1) * LANES;
-        columns_t *columns = (lanes == LANES ? columns_whole : columns_partial)[nv];
-        columns(c + at, a, b + at, bias ? bias + at : NULL, accumulate, p, make_tail(lanes));
+        columns_t *const *of = lanes < LANES ? columns_partial
+                               : fetch       ? columns_ahead
+                                             : columns_whole;
+        of[nv](c + at, a, b + b_at(at, panel), bias ? bias + at : NULL, accumulate, p,
+               make_tail(lanes));
         at = end;
     }
 }

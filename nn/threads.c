@@ -1,6 +1,7 @@
 #include "nn/threads.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -29,11 +30,16 @@ struct nn_threads_s {
 };
 
 /* Steps of a network follow one another within microseconds, and waking a sleeper takes tens of
- * them: whoever waits looks a while before he sleeps, some microseconds. */
-enum { LOOKS = 1000 };
+ * them, in a virtual machine a hundred: whoever waits looks a while before he sleeps, some
+ * microseconds to himself and some hundred in which he steps aside for who else wants the CPU. */
+enum { LOOKS = 1000, YIELDS = 500 };
 
-static void pause_cpu(void)
+static void between_looks(int look)
 {
+    if (look >= LOOKS) {
+        sched_yield();
+        return;
+    }
 #if defined(__x86_64__) || defined(__i386__)
     __builtin_ia32_pause();
 #endif
@@ -47,7 +53,7 @@ static bool called(const nn_threads_t *t, uint64_t seen)
 
 static void wait_for_call(nn_threads_t *t, uint64_t seen)
 {
-    for (int i = 0; i < LOOKS; i++, pause_cpu())
+    for (int i = 0; i < LOOKS + YIELDS; between_looks(i++))
         if (called(t, seen))
             return;
     pthread_mutex_lock(&t->lock);
@@ -63,7 +69,7 @@ static bool all_done(const nn_threads_t *t)
 
 static void wait_for_workers(nn_threads_t *t)
 {
-    for (int i = 0; i < LOOKS; i++, pause_cpu())
+    for (int i = 0; i < LOOKS + YIELDS; between_looks(i++))
         if (all_done(t))
             return;
     pthread_mutex_lock(&t->lock);

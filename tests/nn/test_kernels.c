@@ -1,6 +1,7 @@
 /* Each CPU level against C, on odd sizes and extremes. Memory behind every buffer is guarded by a
  * pattern: kernels write nothing beyond their end. */
-#include "nn/kernels.h"
+#include "nn/layers.h"
+#include "nn/transpose.h"
 #include "tests/nn/support.h"
 
 enum { GUARD = 32 };
@@ -34,15 +35,19 @@ static void check_product(const nn_kernels_t *k, rng_t *rng, nn_product_t p, boo
     const nn_kernels_t *plain = nn_kernels_at(CPU_C);
     size_t last = (p.outer ? p.outer - 1 : 0), inner = (p.inner ? p.inner - 1 : 0);
     size_t a_count = (p.rows - 1) * p.a_row + last * p.a_outer + inner * p.a_inner + 1;
-    size_t b_count = last * p.b_outer + inner * p.b_inner + p.cols;
+    size_t column = p.cols - 1;
+    if (p.b_panel)
+        column = column / NN_PANEL * p.b_panel + column % NN_PANEL;
+    size_t b_count = last * p.b_outer + inner * p.b_inner + column + 1;
     size_t c_count = (p.rows - 1) * p.c_row + p.cols;
     float *a = guarded_new(rng, a_count, 1), *b = guarded_new(rng, b_count, 1);
     float *bias = guarded_new(rng, p.cols, 1), *c = guarded_new(rng, c_count, 1);
     float *expected = zeros_new(c_count + GUARD);
     memcpy(expected, c, (c_count + GUARD) * sizeof *c);
     char what[160];
-    snprintf(what, sizeof what, "%s product rows %zu cols %zu outer %zu inner %zu c_row %zu",
-             k->name, p.rows, p.cols, p.outer, p.inner, p.c_row);
+    snprintf(what, sizeof what,
+             "%s product rows %zu cols %zu outer %zu inner %zu c_row %zu b_panel %zu", k->name,
+             p.rows, p.cols, p.outer, p.inner, p.c_row, p.b_panel);
     plain->product(expected, a, b, with_bias ? bias : NULL, accumulate, &p);
     k->product(c, a, b, with_bias ? bias : NULL, accumulate, &p);
     check_near(what, c, expected, c_count, 1e-5);
@@ -74,12 +79,47 @@ static void products_agree_on_odd_sizes(void **state)
                                   1 + (size_t)rng_below(&rng, 4),
                                   inner * cols + (size_t)rng_below(&rng, 3),
                                   cols + (size_t)rng_below(&rng, 2),
+                                  0,
                                   cols + (size_t)rng_below(&rng, 4),
                                   rng_below(&rng, 2),
                                   -0.5f,
                                   0.75f};
                 check_product(k, &rng, p, rng_below(&rng, 2), rng_below(&rng, 2));
+                p.b_inner = NN_PANEL + (size_t)rng_below(&rng, 3);
+                p.b_outer = inner * p.b_inner + (size_t)rng_below(&rng, 2);
+                p.b_panel = outer * p.b_outer + (size_t)rng_below(&rng, 3);
+                check_product(k, &rng, p, rng_below(&rng, 2), rng_below(&rng, 2));
             }
+        }
+    }
+}
+
+/* The same weights in panels and in rows give the same bits, in every level. */
+static void packed_products_are_dense_ones(void **state)
+{
+    (void)state;
+    rng_t rng = test_rng(7);
+    for (int level = CPU_C; level <= CPU_AVX512; level++) {
+        const nn_kernels_t *k = nn_kernels_at((cpu_level_t)level);
+        for (size_t cols = 8; k && cols <= 112; cols += 8) {
+            size_t rows = 1 + (size_t)rng_below(&rng, 80), inner = 1 + (size_t)rng_below(&rng, 40);
+            float *a = guarded_new(&rng, rows * inner, 1), *b = guarded_new(&rng, inner * cols, 1);
+            float *turned = zeros_new(inner * cols), *packed = zeros_new(inner * cols);
+            float *c = zeros_new(rows * cols), *expected = zeros_new(rows * cols);
+            const nn_product_t dense = nn_product_dense(rows, inner, cols);
+            const nn_product_t in_panels = nn_product_packed(rows, inner, cols);
+            nn_transpose(turned, inner, b, cols, inner, cols);
+            k->product(expected, a, b, NULL, false, &dense);
+            nn_pack_transposed(packed, turned, inner, inner, cols);
+            k->product(c, a, packed, NULL, false, &in_panels);
+            assert_memory_equal(c, expected, rows * cols * sizeof *c);
+            memset(packed, 0, inner * cols * sizeof *packed);
+            nn_pack(packed, b, cols, inner, cols);
+            k->product(c, a, packed, NULL, false, &in_panels);
+            assert_memory_equal(c, expected, rows * cols * sizeof *c);
+            float *all[] = {a, b, turned, packed, c, expected};
+            for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
+                free(all[i]);
         }
     }
 }
@@ -319,6 +359,7 @@ static void fake_quant_is_what_its_formula_says(void **state)
 
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(products_agree_on_odd_sizes),
+        cmocka_unit_test(packed_products_are_dense_ones),
     cmocka_unit_test(long_products_agree),
     cmocka_unit_test(an_empty_product_is_the_bias),
     cmocka_unit_test(products_carry_nan_and_infinity),
