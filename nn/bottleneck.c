@@ -4,9 +4,6 @@
 
 #include "nn/transpose.h"
 
-/* A variance that is so much smaller than its terms has lost digits to them. */
-#define CANCELLED 1e-3
-
 /* Rows that a product wants to be worth its loads of weights. */
 enum { GROUP_ROWS = 128 };
 
@@ -25,7 +22,7 @@ static size_t several_blocks(const nn_bottleneck_t *b, size_t group)
     return count < 1 ? 1 : least(count, nn_bottleneck_blocks(b));
 }
 
-static size_t line(size_t floats)
+size_t nn_line_floats(size_t floats)
 {
     return arena_round(floats * sizeof(float)) / sizeof(float);
 }
@@ -59,13 +56,13 @@ size_t nn_bottleneck_scratch(const nn_run_t *run, const nn_step_t *step)
     const nn_bottleneck_t *b = &step->block;
     size_t group = nn_bottleneck_group(run, step);
     size_t several = several_blocks(b, group);
-    size_t blocks = line(several * group * b->H * b->W * NN_BLOCK) +
-                    line(several * group * b->P * b->Q * NN_BLOCK) +
-                    line((b->H + 2) * (b->W + 2) * NN_BLOCK) +
-                    line((b->P + 2) * (b->Q + 2) * NN_BLOCK);
+    size_t blocks = nn_line_floats(several * group * b->H * b->W * NN_BLOCK) +
+                    nn_line_floats(several * group * b->P * b->Q * NN_BLOCK) +
+                    nn_line_floats((b->H + 2) * (b->W + 2) * NN_BLOCK) +
+                    nn_line_floats((b->P + 2) * (b->Q + 2) * NN_BLOCK);
     if (run->mode == NN_RUN_INFER)
-        blocks += line(group * b->P * b->Q * b->O);
-    size_t tile = line(NN_TILE_ROWS * b->C) + line(b->C * b->C);
+        blocks += nn_line_floats(group * b->P * b->Q * b->O);
+    size_t tile = nn_line_floats(NN_TILE_ROWS * b->C) + nn_line_floats(b->C * b->C);
     return blocks > tile ? blocks : tile;
 }
 
@@ -102,9 +99,9 @@ static nn_group_t make_group(nn_run_t *run, const nn_step_t *step, size_t index,
     g.rows = g.count * b->H * b->W;
     g.out_rows = g.count * b->P * b->Q;
     g.wide_in = nn_run_scratch(run, part);
-    g.wide_out = g.wide_in + line(g.several * group * b->H * b->W * NN_BLOCK);
-    g.padded_in = g.wide_out + line(g.several * group * b->P * b->Q * NN_BLOCK);
-    g.padded_out = g.padded_in + line((b->H + 2) * (b->W + 2) * NN_BLOCK);
+    g.wide_out = g.wide_in + nn_line_floats(g.several * group * b->H * b->W * NN_BLOCK);
+    g.padded_in = g.wide_out + nn_line_floats(g.several * group * b->P * b->Q * NN_BLOCK);
+    g.padded_out = g.padded_in + nn_line_floats((b->H + 2) * (b->W + 2) * NN_BLOCK);
     g.partial_out = g.padded_out;
     return g;
 }
@@ -209,23 +206,19 @@ void nn_group_product_turned(const nn_group_t *g, float *c, const float *a, cons
     g->kernels->product(c, a, b, NULL, true, &product);
 }
 
-static const float *input(const nn_group_t *g)
-{
-    return nn_run_input(g->run, g->step, g->first);
-}
-
-static void expand(const nn_group_t *g, const nn_block_t *k, float *to)
+void nn_group_expand(const nn_group_t *g, const nn_block_t *k, float *to)
 {
     const nn_product_t product = nn_product_packed(g->rows, g->b->C, k->channels);
-    g->kernels->product(to, input(g), g->run->packed + g->b->packed_expand + k->first * g->b->C,
-                        NULL, false, &product);
+    g->kernels->product(to, nn_group_input(g),
+                        g->run->packed + g->b->packed_expand + k->first * g->b->C, NULL, false,
+                        &product);
 }
 
 const float *nn_group_expanded(const nn_group_t *g, const nn_block_t *k)
 {
     if (!g->b->recompute)
         return g->kept->buffers[NN_KEPT_EXPANDED] + nn_group_in(g, k);
-    expand(g, k, g->wide_in);
+    nn_group_expand(g, k, g->wide_in);
     return g->wide_in;
 }
 
@@ -239,7 +232,8 @@ void nn_group_pad(const nn_group_t *g, const nn_block_t *k, const float *expande
         g->kernels->pad_norm(g->padded_in, expanded + i * pixels * k->channels, k->channels, &norm);
     } else {
         nn_norm_t copy = {.height = b->H, .width = b->W, .channels = k->channels};
-        g->kernels->pad_norm(g->padded_in, input(g) + i * pixels * b->C + k->first, b->C, &copy);
+        g->kernels->pad_norm(g->padded_in, nn_group_input(g) + i * pixels * b->C + k->first, b->C,
+                             &copy);
     }
 }
 
@@ -279,197 +273,4 @@ void nn_group_center(const nn_group_t *g, float *to, const float *x, size_t rows
     for (size_t r = 0; r < rows; r++)
         for (size_t c = 0; c < C; c++)
             to[r * C + c] = x[r * C + c] - (float)mean[c];
-}
-
-/* -- forward ------------------------------------------------------------------------------------
- */
-
-static void take_moments(const nn_group_t *g, const nn_block_t *k, const float *x, size_t rows,
-                         size_t channels)
-{
-    double *sums = nn_group_sums(g, channels) + k->first;
-    g->kernels->moments(sums, sums + channels, x, rows, k->channels);
-}
-
-static void expand_group(const nn_group_t *g)
-{
-    for (size_t i = 0; i < nn_bottleneck_blocks(g->b); i++) {
-        const nn_block_t k = nn_bottleneck_block(g->b, i);
-        float *to = g->kept->buffers[NN_KEPT_EXPANDED] + nn_group_in(g, &k);
-        expand(g, &k, to);
-        take_moments(g, &k, to, g->rows, g->b->E);
-    }
-}
-
-static void input_moments_group(const nn_group_t *g)
-{
-    double *sums = nn_group_sums(g, g->b->C);
-    g->kernels->moments(sums, sums + g->b->C, input(g), g->rows, g->b->C);
-}
-
-static void merge_input_mean(nn_run_t *run, const nn_step_t *step)
-{
-    const size_t C = step->block.C, group = nn_bottleneck_group(run, step);
-    double *mean = (double *)run->kept[step - run->plan.steps].buffers[NN_KEPT_MEAN];
-    memset(mean, 0, C * sizeof *mean);
-    for (size_t i = 0; i < nn_bottleneck_groups(run, step); i++) {
-        double share = (double)least(group, run->n - i * group) / (double)run->n;
-        for (size_t c = 0; c < C; c++)
-            mean[c] += share * run->sums[i * 2 * C + c];
-    }
-}
-
-static double *thread_gram(const nn_kept_t *kept, const nn_bottleneck_t *b, size_t part)
-{
-    return (double *)kept->buffers[NN_KEPT_GRAM] + part * b->C * b->C;
-}
-
-/* Adds the group's sums of products of the centred input: float within a tile, double beyond. */
-static void gram_group(const nn_group_t *g)
-{
-    const size_t C = g->b->C;
-    float *sum = g->wide_in, *tile = sum + line(C * C);
-    double *to = thread_gram(g->kept, g->b, g->part);
-    for (size_t r = 0; r < g->rows; r += NN_TILE_ROWS) {
-        size_t rows = least(NN_TILE_ROWS, g->rows - r);
-        nn_group_center(g, tile, input(g) + r * C, rows);
-        memset(sum, 0, C * C * sizeof *sum);
-        nn_group_product_turned(g, sum, tile, tile, rows, C, C);
-        for (size_t i = 0; i < C * C; i++)
-            to[i] += (double)sum[i];
-    }
-}
-
-/* Moments of the expanded channels of a group, computed and thrown away. */
-static void expanded_moments_group(const nn_group_t *g)
-{
-    for (size_t i = 0; i < nn_bottleneck_blocks(g->b); i++) {
-        const nn_block_t k = nn_bottleneck_block(g->b, i);
-        expand(g, &k, g->wide_in);
-        take_moments(g, &k, g->wide_in, g->rows, g->b->E);
-    }
-}
-
-/* The moments of the expanded channels from those of the input (bottleneck.h). */
-static void expanded_moments(nn_run_t *run, const nn_step_t *step)
-{
-    const nn_bottleneck_t *b = &step->block;
-    const nn_kept_t *kept = &run->kept[step - run->plan.steps];
-    const nn_norm_site_t *site = &run->plan.norms[step->site[0]];
-    const float *weights = nn_run_values(run, b->expand->weight);
-    const double *mean = (const double *)kept->buffers[NN_KEPT_MEAN];
-    double *gram = thread_gram(kept, b, 0), count = (double)(run->n * site->rows);
-    CHECK(b->C <= NN_RECOMPUTE_CHANNELS);
-    memset(gram, 0, nn_threads_count(run->threads) * b->C * b->C * sizeof *gram);
-    nn_bottleneck_each(run, step, gram_group);
-    for (size_t part = 1; part < nn_threads_count(run->threads); part++)
-        for (size_t i = 0; i < b->C * b->C; i++)
-            gram[i] += thread_gram(kept, b, part)[i];
-    bool cancelled = false;
-    for (size_t e = 0; e < b->E; e++) {
-        const float *w = weights + e * b->C;
-        double expanded_mean = 0, m2 = 0, terms = 0, weighted[NN_RECOMPUTE_CHANNELS] = {0};
-        for (size_t i = 0; i < b->C; i++)
-            for (size_t c = 0; c < b->C; c++)
-                weighted[c] += (double)w[i] * gram[i * b->C + c];
-        for (size_t c = 0; c < b->C; c++) {
-            kept->buffers[NN_KEPT_WEIGHTED][e * b->C + c] = (float)weighted[c];
-            m2 += weighted[c] * (double)w[c];
-            terms += (double)w[c] * (double)w[c] * gram[c * b->C + c];
-            expanded_mean += (double)w[c] * mean[c];
-        }
-        cancelled |= m2 < CANCELLED * terms;
-        run->batch_mean[site->channel + e] = expanded_mean;
-        run->batch_var[site->channel + e] = m2 > 0 ? m2 / count : 0;
-    }
-    if (cancelled) { /* input channels that are nearly one another's sums */
-        nn_bottleneck_each(run, step, expanded_moments_group);
-        nn_run_merge_moments(run, site, nn_bottleneck_group(run, step));
-    }
-    nn_run_set_norm(run, site);
-}
-
-/* The depthwise convolution of a block into `to` (out_rows, channels). */
-static void filter(const nn_group_t *g, const nn_block_t *k, float *to)
-{
-    const nn_bottleneck_t *b = g->b;
-    const nn_depthwise_t d = {b->H, b->W, b->P, b->Q, b->stride, k->channels};
-    const float *weights = g->run->packed + b->packed_depthwise + k->first * 9;
-    const float *expanded = b->expand ? nn_group_expanded(g, k) : NULL;
-    nn_group_zero_border(g->padded_in, b->H, b->W, k->channels);
-    for (size_t i = 0; i < g->count; i++) {
-        nn_group_pad(g, k, expanded, i);
-        g->kernels->depthwise_forward(to + i * b->P * b->Q * k->channels, g->padded_in, weights,
-                                      NULL, 0.0f, 0.0f, &d);
-    }
-}
-
-static void filter_group(const nn_group_t *g)
-{
-    for (size_t i = 0; i < nn_bottleneck_blocks(g->b); i++) {
-        const nn_block_t k = nn_bottleneck_block(g->b, i);
-        float *to = g->kept->buffers[NN_KEPT_FILTERED] + nn_group_out(g, &k);
-        filter(g, &k, to);
-        take_moments(g, &k, to, g->out_rows, g->b->E);
-    }
-}
-
-static void project_group(const nn_group_t *g)
-{
-    const nn_bottleneck_t *b = g->b;
-    const nn_block_t whole = {0, 0, b->O};
-    const size_t blocks = nn_bottleneck_blocks(b);
-    const nn_product_t product = nn_product_packed(g->out_rows, b->E, b->O);
-    float *to = g->kept->buffers[NN_KEPT_PROJECTED] + g->first * b->P * b->Q * b->O;
-    for (size_t first = 0, count; first < blocks; first += count) {
-        count = least(g->several, blocks - first);
-        for (size_t i = 0; i < count; i++) {
-            const nn_block_t k = nn_bottleneck_block(b, first + i);
-            nn_norm_t norm = nn_group_norm(g, 1, k.first, k.channels);
-            norm.height = 1, norm.width = g->out_rows;
-            g->kernels->norm_forward(g->wide_out + i * g->out_rows * NN_BLOCK,
-                                     g->kept->buffers[NN_KEPT_FILTERED] + nn_group_out(g, &k),
-                                     &norm);
-        }
-        nn_group_product_blocks(g, to, g->wide_out, g->run->packed + b->packed_project, NULL,
-                                first > 0, first, count, &product);
-    }
-    take_moments(g, &whole, to, g->out_rows, b->O);
-}
-
-/* The last BatchNorm, and the input added. */
-static void output_group(const nn_group_t *g)
-{
-    const nn_bottleneck_t *b = g->b;
-    float *to = g->run->activations[g->step->out] + g->first * b->P * b->Q * b->O;
-    nn_norm_t norm = nn_group_norm(g, 2, 0, b->O);
-    norm.height = 1, norm.width = g->out_rows;
-    g->kernels->norm_forward(
-        to, g->kept->buffers[NN_KEPT_PROJECTED] + g->first * b->P * b->Q * b->O, &norm);
-    if (b->residual)
-        g->kernels->add(to, input(g), g->out_rows * b->O);
-}
-
-static void merge(nn_run_t *run, const nn_step_t *step, int which)
-{
-    const nn_norm_site_t *site = &run->plan.norms[step->site[which]];
-    nn_run_merge_moments(run, site, nn_bottleneck_group(run, step));
-    nn_run_set_norm(run, site);
-}
-
-void nn_bottleneck_forward(nn_run_t *run, const nn_step_t *step)
-{
-    if (step->block.recompute) {
-        nn_bottleneck_each(run, step, input_moments_group);
-        merge_input_mean(run, step);
-        expanded_moments(run, step);
-    } else if (step->block.expand) {
-        nn_bottleneck_each(run, step, expand_group);
-        merge(run, step, 0);
-    }
-    nn_bottleneck_each(run, step, filter_group);
-    merge(run, step, 1);
-    nn_bottleneck_each(run, step, project_group);
-    merge(run, step, 2);
-    nn_bottleneck_each(run, step, output_group);
 }

@@ -31,13 +31,14 @@ void nn_bottleneck_kept(size_t counts[NN_KEPT_COUNT], const nn_run_t *run, const
  * BatchNorms. */
 void nn_bottleneck_pack(nn_run_t *run, const nn_step_t *step);
 void nn_bottleneck_fold(nn_run_t *run, const nn_step_t *step);
-/* Forward with the batch's statistics, and with running ones (bottleneck_infer.c). */
+/* Forward with the batch's statistics (bottleneck_forward.c), and with running ones
+ * (bottleneck_infer.c). */
 void nn_bottleneck_forward(nn_run_t *run, const nn_step_t *step);
 void nn_bottleneck_infer(nn_run_t *run, const nn_step_t *step);
-/* Fills the gradients of the step's weights and of its input. */
+/* Fills the gradients of the step's weights and of its input (bottleneck_backward.c). */
 void nn_bottleneck_backward(nn_run_t *run, const nn_step_t *step);
 
-/* -- what the two directions share --------------------------------------------------------------
+/* -- what the directions share --------------------------------------------------------------
  */
 
 /* The pictures that are worked on together, and where a thread works on them. */
@@ -66,6 +67,8 @@ typedef struct {
     size_t index, first, channels;
 } nn_block_t;
 
+/* Floats rounded up to whole cache lines. */
+size_t nn_line_floats(size_t floats);
 size_t nn_bottleneck_blocks(const nn_bottleneck_t *b);
 nn_block_t nn_bottleneck_block(const nn_bottleneck_t *b, size_t index);
 /* Pictures of a full group, and groups of the call under way. */
@@ -79,6 +82,12 @@ void nn_bottleneck_each(nn_run_t *run, const nn_step_t *step, void (*work)(const
 void nn_bottleneck_each_share(nn_run_t *run, const nn_step_t *step,
                               void (*work)(const nn_group_t *g),
                               void (*collect)(const nn_group_t *g));
+
+/* The group's pictures as the step gets them (rows, C). */
+static inline const float *nn_group_input(const nn_group_t *g)
+{
+    return nn_run_input(g->run, g->step, g->first);
+}
 
 /* Where a block of the group is in a tensor (n, pixels, E) in groups and blocks. */
 size_t nn_group_in(const nn_group_t *g, const nn_block_t *k);
@@ -99,8 +108,9 @@ void nn_group_product_blocks(const nn_group_t *g, float *c, const float *a, cons
 /* c (inner_rows, columns) += a^T b: a (rows, inner_rows), b (rows, columns), all dense. */
 void nn_group_product_turned(const nn_group_t *g, float *c, const float *a, const float *b,
                              size_t rows, size_t inner_rows, size_t columns);
-/* The block's expanded channels before their BatchNorm (rows, channels): as kept, or computed into
- * g->wide_in. Not for steps without expansion. */
+/* The block's expanded channels before their BatchNorm (rows, channels): computed into `to`; or as
+ * kept, or computed into g->wide_in. Not for steps without expansion. */
+void nn_group_expand(const nn_group_t *g, const nn_block_t *k, float *to);
 const float *nn_group_expanded(const nn_group_t *g, const nn_block_t *k);
 /* The border of (height+2, width+2, channels). */
 void nn_group_zero_border(float *padded, size_t height, size_t width, size_t channels);

@@ -150,9 +150,8 @@ static void filter_group(const nn_group_t *g)
             nn_group_product(g, input_gradient(g), g->wide_in,
                              g->kept->buffers[NN_KEPT_SCALED] + k.first * b->C, true, g->rows,
                              k.channels, b->C);
-            nn_group_product_turned(g, partial_expand(g, &k),
-                                    nn_run_input(g->run, g->step, g->first), g->wide_in, g->rows,
-                                    b->C, k.channels);
+            nn_group_product_turned(g, partial_expand(g, &k), nn_group_input(g), g->wide_in,
+                                    g->rows, b->C, k.channels);
         } else if (b->expand) {
             filter_block(g, &k, g->run->wide[1] + nn_group_in(g, &k), filtered_g,
                          nn_group_expanded(g, &k));
@@ -185,8 +184,7 @@ static void expand_group(const nn_group_t *g)
             g->kernels->norm_backward(to, nn_group_expanded(g, &k),
                                       g->run->wide[1] + nn_group_in(g, &k),
                                       g->run->mean_g + k.first, g->run->mean_gx + k.first, &norm);
-            nn_group_product_turned(g, partial_expand(g, &k),
-                                    nn_run_input(g->run, g->step, g->first), to, g->rows, b->C,
+            nn_group_product_turned(g, partial_expand(g, &k), nn_group_input(g), to, g->rows, b->C,
                                     k.channels);
         }
         nn_group_product_blocks(g, input_gradient(g), g->wide_in, weights, NULL, true, first, count,
@@ -235,7 +233,7 @@ static void correct_group(const nn_group_t *g)
     for (size_t r = 0; r < g->rows; r += NN_TILE_ROWS) {
         size_t rows = g->rows - r < NN_TILE_ROWS ? g->rows - r : NN_TILE_ROWS;
         float *dx = input_gradient(g) + r * C;
-        nn_group_center(g, g->wide_in, nn_run_input(g->run, g->step, g->first) + r * C, rows);
+        nn_group_center(g, g->wide_in, nn_group_input(g) + r * C, rows);
         nn_group_product(g, dx, g->wide_in, turn, true, rows, C, C);
         for (size_t i = 0; i < rows; i++)
             for (size_t c = 0; c < C; c++)

@@ -95,7 +95,7 @@ static void filter(const nn_group_t *g, const nn_block_t *k, float *to)
     const nn_norm_site_t *site = &g->run->plan.norms[g->step->site[1]];
     const nn_depthwise_t d = {b->H, b->W, b->P, b->Q, b->stride, k->channels};
     if (b->expand && b->W < ROW_PIXELS)
-        expand_rows(g, k, g->wide_in, nn_run_input(g->run, g->step, g->first), g->rows);
+        expand_rows(g, k, g->wide_in, nn_group_input(g), g->rows);
     for (size_t picture = 0; picture < g->count; picture++) {
         expand_picture(g, k, picture);
         g->kernels->depthwise_forward(to + picture * b->P * b->Q * k->channels, g->padded_in,
@@ -132,7 +132,7 @@ static float *output(const nn_group_t *g)
 static void add_input(const nn_group_t *g)
 {
     if (g->b->residual)
-        g->kernels->add(output(g), nn_run_input(g->run, g->step, g->first), g->out_rows * g->b->O);
+        g->kernels->add(output(g), nn_group_input(g), g->out_rows * g->b->O);
 }
 
 static void infer_group(const nn_group_t *g)
