@@ -175,7 +175,8 @@ void exchange_mix(gossip_t *g)
         probation_judge(g, &mixing, links, residual);
     coded_keep(g, at, parts[self].values);
     g->near_most = largest_but(residual, n, g->config.hostile); /* sorts them */
-    if (push)                                                   /* the parts were rounded */
+    /* The parts were rounded. */
+    if (push)
         pushsum_values(g, g->mixed);
     g->mixed_exchange = e;
     g->mixes++;

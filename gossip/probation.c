@@ -57,7 +57,9 @@ static link_t *next(gossip_t *g)
 static void tell(gossip_t *g, const link_t *link)
 {
     char text[128], how[48] = "was refused";
-    if (link->radii > 0)
+    if (isinf(link->radii)) /* a radius of 0 */
+        snprintf(how, sizeof how, "is far from the others, which are one");
+    else if (link->radii > 0)
         snprintf(how, sizeof how, "is %.3g clipping radii away", link->radii);
     snprintf(text, sizeof text, "one of its models %s; they count again when some were near", how);
     act_note(g, GOSSIP_NOTE_PROBATION, link->peer, g->exchange, text);

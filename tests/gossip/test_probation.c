@@ -276,6 +276,25 @@ static void who_owes_most_is_left_out_and_none_owes_more_than_64(void **state)
     end_one(&o);
 }
 
+static void what_is_told_says_how_far(void **state)
+{
+    (void)state;
+    static const struct {
+        double distances[5];
+        const char *says;
+    } cases[] = {{{0, 1, 2, 2, 30}, "is 10 clipping radii away"},
+                 {{0, 0, 0, 0, 1}, "is far from the others, which are one"}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        one_t o;
+        begin_one(&o);
+        judge(&o, cases[i].distances);
+        probation_publish(o.g);
+        assert_int_equal(o.told.count, 1);
+        assert_non_null(strstr(o.told.items[0].text, cases[i].says));
+        end_one(&o);
+    }
+}
+
 /* -- Nobody is left out -- */
 
 static void who_moves_farther_than_others_counts_all_the_same(void **state)
@@ -348,6 +367,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(who_offends_again_owes_twice_as_much),
     cmocka_unit_test(who_comes_back_counts_one_near_model_later),
     cmocka_unit_test(far_is_four_radii_of_the_nearest),
+    cmocka_unit_test(what_is_told_says_how_far),
     cmocka_unit_test(who_owes_most_is_left_out_and_none_owes_more_than_64),
     cmocka_unit_test(who_moves_farther_than_others_counts_all_the_same),
     cmocka_unit_test(nobody_is_left_out_where_not_all_hear_all_or_under_other_rules),
