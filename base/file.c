@@ -15,6 +15,13 @@ struct file_writer_s {
     int fd;          /* of the temporary, -1 when closed */
 };
 
+char *file_expand_home(const char *path)
+{
+    const char *home = getenv("HOME");
+    return path[0] == '~' && path[1] == '/' && home ? xasprintf("%s%s", home, path + 1)
+                                                    : xstrdup(path);
+}
+
 bool file_exists(const char *path)
 {
     struct stat st;
@@ -102,8 +109,8 @@ out:
     return err;
 }
 
-/* Where a file called `path` is put (owned): itself, or what it links to. Renaming replaces anything
- * but a folder, a device of the system too: only a regular file may be there. */
+/* Where a file called `path` is put (owned): itself, or what it links to. Renaming replaces
+ * anything but a folder, a device of the system too: only a regular file may be there. */
 static err_t find_place(char **place, const char *path)
 {
     err_t err = ERR_OK;

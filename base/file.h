@@ -8,6 +8,8 @@
 /* Makes `path` and what is missing above it. ERR_IO, naming the folder that could not be made. */
 err_t file_make_folder(const char *path);
 bool file_exists(const char *path);
+/* `path` with "~/" at its beginning made the home folder; malloc'd. */
+char *file_expand_home(const char *path);
 /* True when both are there and are one file: the same path, or links to one. */
 bool file_same(const char *a, const char *b);
 

@@ -36,14 +36,16 @@ err_t data_source_open(data_source_t **source, const char *spec, const char *con
                        size_t class_count)
 {
     err_t err = ERR_OK;
+    char *rest = NULL;
     *source = NULL;
     TRY(check_class_list(classes, class_count));
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
         size_t length = strlen(kinds[i].name);
         if (strncmp(spec, kinds[i].name, length) || spec[length] != ':')
             continue;
+        rest = file_expand_home(spec + length + 1);
         data_spec_t parsed = {.whole = spec,
-                              .rest = spec + length + 1,
+                              .rest = rest,
                               .classes = class_count ? classes : NULL,
                               .class_count = class_count};
         *source = xcalloc(1, sizeof **source);
@@ -55,6 +57,7 @@ err_t data_source_open(data_source_t **source, const char *spec, const char *con
          "synthetic:SEED[:COUNT]",
          spec);
 out:
+    free(rest);
     if (err)
         data_source_close(source);
     return err;
@@ -80,7 +83,8 @@ static bool cut_off(origin_t *origin, const char *ending)
 static origin_t origin_of(const char *spec)
 {
     const char *colon = strchr(spec, ':');
-    origin_t origin = {.place = xstrdup(colon ? colon + 1 : ""), .train = true, .test = true};
+    origin_t origin = {
+        .place = file_expand_home(colon ? colon + 1 : ""), .train = true, .test = true};
     origin.synthetic = !strncmp(spec, "synthetic:", 10);
     if (origin.synthetic)
         origin.place[strcspn(origin.place, ":")] = '\0';

@@ -24,7 +24,7 @@ struct data_source_s {
     int32_t *labels;    /* (count), owned */
 };
 
-/* What follows "KIND:" in a SPEC, and the whole of it for messages. */
+/* What follows "KIND:" in a SPEC, "~/" made the home folder, and the whole of it for messages. */
 typedef struct {
     const char *whole;
     const char *rest;

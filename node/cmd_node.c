@@ -131,6 +131,9 @@ static err_t open_session(session_t *s, const node_args_t *args)
         FAIL(ERR_USAGE,
              "--resume-round goes with --resume and is at most %u, the round after the last",
              s->config.rounds + 1);
+    if ((args->resume || args->rejoin) && !args->run)
+        FAIL(ERR_USAGE, "go on with which run? name its folder: --run runs/%s/...",
+             s->config.federation);
     s->run = node_run_name(&s->config, args->run);
     bool fresh = !args->resume && !args->rejoin;
     char *config_path = node_run_path(s->run, NULL, "config.yaml");
@@ -157,6 +160,10 @@ static err_t open_session(session_t *s, const node_args_t *args)
         s->addresses[i] = s->config.peers[i].address;
     }
     s->line = node_line();
+    if (s->progress_fd < 0) {
+        printf("%s: peer %s of %zu; run folder %s\n", s->config.federation, args->name, n, s->run);
+        fflush(stdout);
+    }
     if (s->progress_fd < 0 && !args->quiet)
         s->screen = node_screen_new(&s->names[s->self], 1, s->config.rounds, args->plain);
 out:

@@ -37,6 +37,11 @@ static void make_peers(config_draft_t *draft)
     }
 }
 
+static bool is_any_address(const char *host)
+{
+    return !strcmp(host, "0.0.0.0") || !strcmp(host, "::");
+}
+
 /* Two peers of a list against each other. */
 static void check_pair(config_draft_t *draft, size_t i, size_t k)
 {
@@ -50,8 +55,9 @@ static void check_pair(config_draft_t *draft, size_t i, size_t k)
     const char *bind_b = *b->address.bind_host ? b->address.bind_host : b->address.host;
     int port_a = a->address.bind_port ? a->address.bind_port : a->address.port;
     int port_b = b->address.bind_port ? b->address.bind_port : b->address.port;
-    bool binds_here =
-        !strcasecmp(bind_a, bind_b) || (config_is_loopback(bind_a) && config_is_loopback(bind_b));
+    bool binds_here = !strcasecmp(bind_a, bind_b) || is_any_address(bind_a) ||
+                      is_any_address(bind_b) ||
+                      (config_is_loopback(bind_a) && config_is_loopback(bind_b));
     if (same_host && binds_here && abs(port_a - port_b) < GOSSIP_PORTS && apart >= GOSSIP_PORTS)
         config_wrong_peer(
             draft, k, "%s listens on ports from %d and %s from %d; a peer takes %d ports in a row",
@@ -85,7 +91,7 @@ static void check_peers(config_draft_t *draft)
                 config_wrong_peer(
                     draft, i, "a peer cannot be called %s: the run folder has a file of that name",
                     taken[t]);
-        if (!strcmp(peer->address.host, "0.0.0.0") || !strcmp(peer->address.host, "::"))
+        if (is_any_address(peer->address.host))
             config_wrong_peer(
                 draft, i,
                 "%s cannot be reached at %s; give the address that others see as host, "

@@ -173,7 +173,8 @@ const config_key_t config_keys[] = {
      "float64, twice the bytes, and loses nothing when messages get lost; choco sends differences "
      "to what the neighbours know, whatever the codec; async has no rounds in "
      "common: a peer mixes what it has, by age, and waits for nobody; auto: qg-dsgdm for sgd "
-     "with momentum where data.partition is not iid, else dpsgd"},
+     "with momentum where data.partition is not iid, else dpsgd, also where peers have data of "
+     "their own"},
     {"gossip.robust", CONFIG_CHOICE, AT(config.gossip.robust), 0, 0, false,
      "none|clipped|trimmed|median|krum", "none",
      "mixing that bears hostile neighbours: differences cut to a length (ClippedGossip); the mean "
@@ -188,7 +189,7 @@ const config_key_t config_keys[] = {
      "of async: a model that is more rounds of training than this behind one's own is left out"},
     {"gossip.weights", CONFIG_CHOICE, AT(config.gossip.weighting), 0, 0, false, "samples|equal",
      "samples", "a peer counts by its number of pictures, or as much as any other"},
-    {"gossip.codec", CONFIG_CHOICE, AT(config.gossip.codec), 0, 0, false, 
+    {"gossip.codec", CONFIG_CHOICE, AT(config.gossip.codec), 0, 0, false,
      "fp32|fp16|bf16|int8|topk|randomk", "fp32",
      "how models travel while peers train; behind training it is fp32. topk and randomk send a "
      "part of the differences to what the neighbours know: the largest ones, or random ones"},

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "base/text.h"
 #include "node/config_table.h"
 
@@ -81,14 +82,6 @@ static bool read_host(char *out, const char *text)
     return true;
 }
 
-/* `path` with "~/" made the home folder; malloc'd. */
-static char *expand_home(const char *path)
-{
-    const char *home = getenv("HOME");
-    return path[0] == '~' && path[1] == '/' && home ? xasprintf("%s%s", home, path + 1)
-                                                    : xstrdup(path);
-}
-
 static bool read_spec(char **out, const char *text)
 {
     const char *colon = strchr(text, ':');
@@ -98,7 +91,7 @@ static bool read_spec(char **out, const char *text)
     snprintf(kind, sizeof kind, "%.*s", (int)(colon - text), text);
     if (config_choice("synthetic|cifar10|folder", kind) < 0)
         return false;
-    char *rest = expand_home(colon + 1);
+    char *rest = file_expand_home(colon + 1);
     free(*out);
     *out = xasprintf("%s:%s", kind, rest);
     free(rest);
@@ -368,7 +361,7 @@ static bool read_scalar(config_draft_t *draft, const config_key_t *key, void *at
         if (key->type == CONFIG_SPEC)
             return read_spec(at, text);
         free(*(char **)at);
-        *(char **)at = expand_home(text);
+        *(char **)at = file_expand_home(text);
         return true;
     case CONFIG_WORD:
         if (choice < 0 && !null)
