@@ -51,6 +51,8 @@ err_t file_make_folder(const char *path)
     err_t err = ERR_OK;
     char *copy = xstrdup(path);
     struct stat st;
+    if (!*path)
+        FAIL(ERR_IO, "make a folder: it has no name");
     for (char *p = copy + 1;; p++) {
         if (*p != '/' && *p != '\0')
             continue;
@@ -138,7 +140,8 @@ err_t file_writer_open(file_writer_t **writer, const char *path)
     w->fd = -1;
     TRY(find_place(&w->path, path));
     w->temporary = xasprintf("%s.tmp", w->path);
-    w->fd = open(w->temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+    unlink(w->temporary); /* what an earlier writer left, or something else: it is not written to */
+    w->fd = open(w->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     if (w->fd < 0)
         FAIL(ERR_IO, "write %s: %s", w->temporary, strerror(errno));
     *writer = w;

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/err.h"
+
 bool text_to_u64(uint64_t *value, const char *text)
 {
     if (*text < '0' || *text > '9')
@@ -141,4 +143,11 @@ void text_printable(char *out, size_t size, const char *in, size_t length)
     }
     if (size)
         out[n] = '\0';
+}
+
+char *text_shown(const char *text)
+{
+    char *shown = xstrdup(text);
+    text_printable(shown, strlen(text) + 1, text, strlen(text));
+    return shown;
 }

@@ -23,3 +23,5 @@ void text_bound(char out[24], double value, int digits, bool exponent);
 /* What a peer, file or user gave, made fit for one line on a terminal: control bytes and invalid
  * UTF-8 become '?', at most `size` - 1 bytes. */
 void text_printable(char *out, size_t size, const char *in, size_t length);
+/* The whole of `text` so; malloc'd. */
+char *text_shown(const char *text);

@@ -195,18 +195,18 @@ size_t data_source_train_count(const data_source_t *source)
     return source->train_count;
 }
 
-/* The message of a picture that stops us says how to go on without it. */
+/* The message of a picture that stops us says what to do about it. */
 static err_t stop_on_bad(err_t code)
 {
     char *message = xstrdup(err_message());
-    err_set(code, "%s: replace or remove it, or leave such pictures out (data.on_bad_image: skip)",
-            message);
+    err_set(code, "%s: replace or remove it", message);
     free(message);
     return code;
 }
 
 err_t data_source_load(data_set_t *set, size_t *skipped, const data_source_t *source,
-                       const uint32_t *indices, size_t count, size_t size, data_bad_image_t policy)
+                       const uint32_t *indices, size_t count, size_t size, data_bad_image_t policy,
+                       const volatile bool *interrupted)
 {
     err_t err = ERR_OK;
     image_t image = {0};
@@ -221,6 +221,8 @@ err_t data_source_load(data_set_t *set, size_t *skipped, const data_source_t *so
              size, (double)count * (double)bytes / 1e6);
     for (size_t i = 0; i < count; i++) {
         CHECK(indices[i] < source->count);
+        if (interrupted && *interrupted)
+            FAIL(ERR_REFUSED, "interrupted");
         err = source->kind->decode(source, indices[i], &image);
         if (!err)
             TRY(image_resize(set->pixels + set->count * bytes, size, &image));

@@ -59,9 +59,11 @@ typedef enum { DATA_BAD_STOP, DATA_BAD_SKIP } data_bad_image_t;
 /* Decodes pictures `indices` (`count` of them, any order, kept) and resizes them to size x size
  * (area average when shrinking, bilinear when growing). A picture that is broken, truncated or gone
  * is ERR_FORMAT or ERR_IO naming its file under DATA_BAD_STOP; under DATA_BAD_SKIP it is left out,
- * logged and counted in *skipped. The caller frees `set` with data_set_free. */
+ * logged and counted in *skipped. ERR_REFUSED soon after *interrupted, which may be NULL, has
+ * become true. The caller frees `set` with data_set_free. */
 err_t data_source_load(data_set_t *set, size_t *skipped, const data_source_t *source,
-                       const uint32_t *indices, size_t count, size_t size, data_bad_image_t policy);
+                       const uint32_t *indices, size_t count, size_t size, data_bad_image_t policy,
+                       const volatile bool *interrupted);
 void data_set_free(data_set_t *set);
 
 /* One picture file (JPEG or PNG, told by its first bytes) resized to size x size: for predict.

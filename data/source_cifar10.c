@@ -125,11 +125,13 @@ static err_t add_file(data_source_t *source, const char *name, const int32_t map
     unsigned char *buffer = NULL;
     struct stat st;
     char *path = xasprintf("%s/%s", cifar->folder, name);
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO would wait for a writer */
     if (fd < 0 && errno == ENOENT)
         FAIL(ERR_CONFIG, "%s is missing: get all of CIFAR-10's binary version", path);
     if (fd < 0 || fstat(fd, &st))
         FAIL(ERR_IO, "open %s: %s", path, strerror(errno));
+    if (!S_ISREG(st.st_mode))
+        FAIL(ERR_IO, "open %s: is not a regular file", path);
     size_t size = (size_t)st.st_size, count = size / RECORD;
     if (size == 0 || size % RECORD != 0 || size > (size_t)1 << 30)
         FAIL(ERR_FORMAT, "%s: %zu bytes are not a whole number of records of %d bytes: get it anew",

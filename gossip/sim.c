@@ -119,6 +119,14 @@ void gossip_sim_crash(gossip_sim_t *sim, size_t peer, int64_t at_ms)
              (happening_t){.at_us = at_ms * 1000, .kind = HAPPENS_CRASH, .peer = (uint32_t)peer});
 }
 
+void gossip_sim_crash_now(gossip_sim_t *sim, size_t peer)
+{
+    sim_peer_t *crashed = &sim->peer[peer];
+    sim->at_work -= crashed->running && !crashed->finished;
+    crashed->running = false;
+    crashed->life++;
+}
+
 void gossip_sim_call(gossip_sim_t *sim, gossip_sim_call_fn *function, void *user, int64_t at_ms)
 {
     sim->starts++; /* it may start a peer */
@@ -295,9 +303,7 @@ static void happen(gossip_sim_t *sim, happening_t *h)
         h->call.function(h->call.user);
         break;
     case HAPPENS_CRASH:
-        sim->at_work -= peer->running && !peer->finished;
-        peer->running = false;
-        peer->life++;
+        gossip_sim_crash_now(sim, h->peer);
         break;
     case HAPPENS_TICK:
         if (alive && tick_counts(sim, h))

@@ -38,6 +38,8 @@ err_t gossip_sim_start(gossip_sim_t *sim, const gossip_config_t *config, const f
                        int64_t at_ms);
 /* From `at_ms` on the peer neither sends nor hears (crash), or until `until_ms` (pause). */
 void gossip_sim_crash(gossip_sim_t *sim, size_t peer, int64_t at_ms);
+/* At once, ahead of all else that happens at this moment: for a gossip_sim_call_fn. */
+void gossip_sim_crash_now(gossip_sim_t *sim, size_t peer);
 void gossip_sim_pause(gossip_sim_t *sim, size_t peer, int64_t at_ms, int64_t until_ms);
 /* Links between peers with side[a] != side[b] lose everything in between; side (peers) is copied.
  */

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "nn/threads.h"
 #include "node/config.h"
 
 typedef enum { OPTION_TEXT, OPTION_LIST, OPTION_NUMBER, OPTION_THREADS, OPTION_FLAG } kind_t;
@@ -165,6 +166,8 @@ static void take_option(const option_t *option, char *value, struct argp_state *
     uint64_t number;
     switch (option->kind) {
     case OPTION_TEXT:
+        if (value && !*value)
+            argp_error(state, "--%s: nothing is given", option->name);
         *(char **)at = value ? value : "";
         break;
     case OPTION_LIST:
@@ -178,9 +181,9 @@ static void take_option(const option_t *option, char *value, struct argp_state *
             argp_error(state, "--%s: \"%s\" is not a whole number above 0", option->name, value);
         break;
     case OPTION_THREADS:
-        if (!text_to_u64(&number, value) || number < 1 || number > 1024)
-            argp_error(state, "--%s: \"%s\" is not a whole number from 1 to 1024", option->name,
-                       value);
+        if (!text_to_u64(&number, value) || number < 1 || number > NN_THREADS_MAX)
+            argp_error(state, "--%s: \"%s\" is not a whole number from 1 to %d", option->name,
+                       value, NN_THREADS_MAX);
         *(int *)at = (int)number;
         break;
     }

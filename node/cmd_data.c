@@ -28,7 +28,8 @@ static err_t write_pictures(const data_source_t *source, const char *out, size_t
     char *path = NULL;
     for (size_t i = 0; i < n; i++)
         indices[i] = (uint32_t)(first + i);
-    TRY(data_source_load(&set, &skipped, source, indices, n, side, DATA_BAD_STOP));
+    TRY(data_source_load(&set, &skipped, source, indices, n, side, DATA_BAD_STOP,
+                         &node_interrupted));
     for (size_t i = 0; i < n; i++) {
         free(path);
         path = xasprintf("%s/%s/%06zu.png", out, data_source_class_names(source)[set.labels[i]],

@@ -39,7 +39,7 @@ static void name_classes(evaluation_t *e)
     e->class_names = xcalloc(classes, sizeof *e->class_names);
     for (size_t c = 0; c < classes; c++)
         e->class_names[c] =
-            e->meta->class_names ? xstrdup(e->meta->class_names[c]) : xasprintf("%zu", c);
+            e->meta->class_names ? text_shown(e->meta->class_names[c]) : xasprintf("%zu", c);
 }
 
 static void evaluation_free(evaluation_t *e)

@@ -21,6 +21,7 @@ typedef struct {
     nn_state_t state;
     nn_model_meta_t meta; /* of what is written */
     nn_import_report_t report;
+    double dropout; /* of one of our own files; below 0: another's, which does not say */
 } import_t;
 
 /* "airport,beach" or "10"; nothing: the file's. */
@@ -105,6 +106,7 @@ static err_t take_options(import_t *import, const node_args_t *args)
     if (found) {
         meta->normalisation = found_meta.normalisation;
         meta->arch.input = found_meta.arch.input;
+        import->dropout = found_meta.arch.dropout;
         memcpy(meta->arch.strides, found_meta.arch.strides, sizeof meta->arch.strides);
         if (!args->classes) {
             meta->arch.classes = found_meta.arch.classes;
@@ -175,13 +177,15 @@ static void print_json(const import_t *import, const node_args_t *args)
 int cmd_import(const node_args_t *args)
 {
     err_t err = ERR_OK;
-    import_t import = {.seed = args->seed ? args->seed : SEED};
+    import_t import = {.seed = args->seed ? args->seed : SEED, .dropout = -1};
     if (file_same(args->positional[0], args->positional[1]))
         FAIL(ERR_USAGE, "%s and %s are one file: give the model a name of its own",
              args->positional[0], args->positional[1]);
     TRY(nn_tensor_file_open(&import.file, args->positional[0]));
     TRY(take_options(&import, args));
     TRY(nn_import_arch(&import.meta.arch, import.file));
+    if (import.dropout >= 0)
+        import.meta.arch.dropout = import.dropout;
     TRY(nn_net_new(&import.net, &import.meta.arch));
     import.meta.arch = import.net->arch;
     TRY(nn_state_init(&import.state, import.net));

@@ -22,6 +22,7 @@
 #include "node/identity.h"
 #include "node/interrupt.h"
 #include "node/learner.h"
+#include "node/ports.h"
 #include "node/report.h"
 
 enum { POLL_MS = 200, REPORT_MS = 200, GOODBYE_MS = 1000 };
@@ -38,6 +39,7 @@ typedef struct {
     uint64_t sent, received; /* last known, for when the net is gone */
     node_screen_t *screen;   /* when nobody else shows us */
     int progress_fd;         /* -1: our own screen */
+    int lock;                /* node_run_lock; -1: none */
     node_line_t line;        /* last shown */
     int64_t reported_ms;
 } session_t;
@@ -148,6 +150,7 @@ static err_t open_session(session_t *s, const node_args_t *args)
     TRY(err);
     if (!known)
         FAIL(ERR_REFUSED, "%s: no run to go on with there (no config.yaml)", s->run);
+    TRY(node_run_lock(&s->lock, s->run, args->name));
     char *log = node_run_path(s->run, args->name, "node.log");
     err = log_open_file(log, LOG_INFO);
     free(log);
@@ -181,6 +184,8 @@ static void close_session(session_t *s)
     free(s->run);
     node_config_free(&s->config);
     log_close_file();
+    if (s->lock >= 0)
+        close(s->lock);
 }
 
 static err_t start(session_t *s, const node_args_t *args)
@@ -201,6 +206,7 @@ static err_t start(session_t *s, const node_args_t *args)
              nn_blas_core(), s->run);
     if (resume)
         TRY(node_initial_check_resume(&s->config));
+    TRY(node_ports_check(&s->config, s->self, s->progress_fd >= 0));
     TRY(node_setup_init(&s->setup, &s->config, s->self));
     TRY(node_learner_new(&s->learner, &s->setup, s->self, s->run, &world, resume, round,
                          &node_interrupted));
@@ -314,7 +320,7 @@ out:
 
 int cmd_node(const node_args_t *args)
 {
-    session_t session = {.progress_fd = -1};
+    session_t session = {.progress_fd = -1, .lock = -1};
     node_interrupt_setup();
     err_t err = work(&session, args);
     bool own_screen = session.progress_fd < 0 && session.screen;

@@ -1,8 +1,11 @@
 /* hearsay predict MODEL IMAGE...: what is on a picture. */
 #include <jansson.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "base/text.h"
 #include "nn/infer.h"
 #include "nn/json_text.h"
 #include "node/commands.h"
@@ -56,6 +59,12 @@ static err_t predict(predictor_t *predictor, const char *path)
     set.labels = &label;
     data_batch(predictor->x, &label, &set, &first, 1, &meta->normalisation, NULL, NULL);
     quant_run(predictor->runner, predictor->p, predictor->x, 1);
+    for (size_t c = 0; c < classes; c++)
+        if (!isfinite(predictor->p[c]))
+            FAIL(ERR_FORMAT,
+                 "%s: the logit of class %zu is %g: the model's weights are too large to compute "
+                 "with, or damaged",
+                 path, c, (double)predictor->p[c]);
     nn_softmax(predictor->p, predictor->p, 1, classes);
     for (size_t c = 0; c < classes; c++) { /* insertion: equal ones stay in class order */
         size_t at = c;
@@ -67,22 +76,25 @@ out:
     return err;
 }
 
-static const char *class_name(char out[24], const nn_model_meta_t *meta, size_t c)
+enum { NAME_SIZE = 256 };
+
+static const char *class_name(char out[NAME_SIZE], const nn_model_meta_t *meta, size_t c)
 {
-    if (meta->class_names)
-        return meta->class_names[c];
-    snprintf(out, 24, "%zu", c);
+    if (meta->class_names) /* a file's, which may hold anything */
+        text_printable(out, NAME_SIZE, meta->class_names[c], strlen(meta->class_names[c]));
+    else
+        snprintf(out, NAME_SIZE, "%zu", c);
     return out;
 }
 
 static void print_line(const predictor_t *predictor, const char *path)
 {
     const nn_model_meta_t *meta = quant_meta(predictor->runner);
-    char number[24];
+    char name[NAME_SIZE];
     printf("%s:", path);
     for (size_t k = 0; k < meta->arch.classes && k < SHOWN; k++) {
         size_t c = predictor->order[k];
-        printf("%s %s %.1f %%", k ? "," : "", class_name(number, meta, c),
+        printf("%s %s %.1f %%", k ? "," : "", class_name(name, meta, c),
                100.0 * (double)predictor->p[c]);
     }
     printf("\n");
@@ -91,17 +103,16 @@ static void print_line(const predictor_t *predictor, const char *path)
 static json_t *as_json(const predictor_t *predictor, const char *path)
 {
     const nn_model_meta_t *meta = quant_meta(predictor->runner);
-    char number[24];
+    char name[NAME_SIZE];
     json_t *classes = json_array();
     for (size_t k = 0; k < meta->arch.classes; k++) {
         size_t c = predictor->order[k];
         json_array_append_new(classes, json_pack("{s:o, s:f}", "name",
-                                                 nn_json_text(class_name(number, meta, c)),
+                                                 nn_json_text(class_name(name, meta, c)),
                                                  "probability", (double)predictor->p[c]));
     }
     return json_pack("{s:o, s:o, s:o}", "file", nn_json_text(path), "class",
-                     nn_json_text(class_name(number, meta, predictor->order[0])), "classes",
-                     classes);
+                     nn_json_text(class_name(name, meta, predictor->order[0])), "classes", classes);
 }
 
 int cmd_predict(const node_args_t *args)

@@ -68,6 +68,7 @@ static err_t finish(simulation_t *s, const node_args_t *args, size_t finished)
     bool was_interrupted = s->failed && node_interrupted;
     if (s->failed && (!was_interrupted || s->study))
         return s->failed;
+    simulation_jobs_destroy(&s->jobs); /* who still trains changes its peer's model */
     if (!s->study)
         TRY(simulation_peers_finish(s, was_interrupted));
     if (was_interrupted)

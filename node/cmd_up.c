@@ -1,14 +1,11 @@
 /* hearsay up CONFIG: every peer of a configuration as a process of this machine, watched until they
  * have one consensus, gathered, quantized. */
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <netdb.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -21,6 +18,7 @@
 #include "node/children.h"
 #include "node/commands.h"
 #include "node/interrupt.h"
+#include "node/ports.h"
 #include "node/run.h"
 
 enum { POLL_MS = 100, STOP_MS = 4000, REVIVED_MS = 60000 };
@@ -38,53 +36,12 @@ typedef struct {
     FILE *json; /* standard output proper, with --json; owned */
 } up_t;
 
-/* Binds and closes every port that the peers will bind: a clear word now instead of N failures. */
 static err_t check_ports(const node_config_t *config)
 {
     err_t err = ERR_OK;
-    int fd = -1;
-    struct addrinfo *found = NULL;
-    for (size_t i = 0; i < config->peer_count; i++) {
-        const gossip_address_t *address = &config->peers[i].address;
-        const char *host = *address->bind_host ? address->bind_host : address->host;
-        int first = address->bind_port ? address->bind_port : address->port;
-        for (int k = 0; k < GOSSIP_PORTS; k++) {
-            char port[8];
-            snprintf(port, sizeof port, "%d", first + k);
-            struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
-            if (getaddrinfo(host, port, &hints, &found))
-                FAIL(ERR_NET,
-                     "peer %s: no address for host %s: write an IP address or a known name",
-                     config->peers[i].name, host);
-            fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-            if (fd < 0)
-                FAIL(ERR_NET, "make a socket: %s", strerror(errno));
-            int yes = 1;
-            setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
-            if (bind(fd, found->ai_addr, found->ai_addrlen)) {
-                if (errno == EADDRINUSE)
-                    FAIL(
-                        ERR_NET,
-                        "peer %s: port %s of %s is in use: another run may still be there; stop it "
-                        "or choose others with --set peers.base_port=N",
-                        config->peers[i].name, port, host);
-                FAIL(ERR_NET,
-                     "peer %s: cannot listen on %s port %s: %s; `hearsay up` runs every peer on "
-                     "this "
-                     "machine: on several, start each with `hearsay node`",
-                     config->peers[i].name, host, port, strerror(errno));
-            }
-            close(fd);
-            fd = -1;
-            freeaddrinfo(found);
-            found = NULL;
-        }
-    }
+    for (size_t i = 0; i < config->peer_count; i++)
+        TRY(node_ports_check(config, i, true));
 out:
-    if (fd >= 0)
-        close(fd);
-    if (found)
-        freeaddrinfo(found);
     return err;
 }
 
@@ -103,6 +60,8 @@ static err_t open_run(up_t *up, const node_args_t *args)
     char *path = NULL;
     if (args->resume && args->positional_count)
         FAIL(ERR_USAGE, "--resume RUN takes its configuration from the run: leave CONFIG out");
+    if (args->resume && args->run)
+        FAIL(ERR_USAGE, "--resume %s goes on in that folder: leave --run out", args->resume);
     if (!args->resume && !args->positional_count)
         FAIL(ERR_USAGE, "which configuration? hearsay up CONFIG, or hearsay up --resume RUN");
     path = args->resume ? node_run_path(args->resume, NULL, "config.yaml")
@@ -264,7 +223,8 @@ static err_t finish(up_t *up, bool was_interrupted)
     }
     if (up->json) {
         text = json_dumps(summary, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
-        fprintf(up->json, "%s\n", text);
+        if (fprintf(up->json, "%s\n", text) < 0 || fflush(up->json))
+            FAIL(ERR_IO, "write to standard output: %s", strerror(errno));
     }
 out:
     free(text);

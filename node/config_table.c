@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "nn/threads.h"
 
 #define AT(field)      offsetof(config_draft_t, field)
 #define AT_PEER(field) offsetof(node_peer_t, field)
@@ -19,7 +20,8 @@ const config_key_t config_keys[] = {
     {"rounds", CONFIG_U32, AT(config.rounds), 1, 1e6, false, NULL, "10",
      "rounds of training, each followed by an exchange with the neighbours"},
     {"time_limit_s", CONFIG_REAL, AT(config.time_limit_s), 0, 1e9, false, NULL, "0",
-     "seconds after which the round in work is the last; 0: none"},
+     "training ends for all with the last round of a peer that ends within so many seconds of its "
+     "start, loading and waiting counted; 0: no limit"},
     {"cost_per_mb", CONFIG_REAL, AT(config.cost_per_mb), 0, 1e6, false, NULL, "5.0",
      "price of sending a million bytes, in $, for the comparison of precisions"},
     {"security", CONFIG_CHOICE, AT(security), 0, 0, false, "plain", NULL,
@@ -139,7 +141,7 @@ const config_key_t config_keys[] = {
      "have them, BatchNorm's statistics frozen: for models that lose by int8"},
     {"train.optimizer_state", CONFIG_CHOICE, AT(optimizer_state), 0, 0, false, "keep|reset",
      "reset", "what becomes of momentum and moments when a round begins"},
-    {"train.threads", CONFIG_INT, AT(config.train.threads), 1, 1024, false, NULL, "1",
+    {"train.threads", CONFIG_INT, AT(config.train.threads), 1, NN_THREADS_MAX, false, NULL, "1",
      "threads of each peer"},
     {"train.flip", CONFIG_BOOL, AT(config.train.augment.flip), 0, 0, false, NULL, "false",
      "mirror every other picture, drawn anew each epoch"},
@@ -208,14 +210,14 @@ const config_key_t config_keys[] = {
      NULL, "60", "most that adaptive waits, and what it waits in the first three rounds"},
     {"gossip.deadline_k", CONFIG_REAL, AT(config.gossip.deadline_k), 0, 1000, false, NULL, "8",
      "k of adaptive"},
-    {"gossip.suspect_s", CONFIG_REAL, AT(config.gossip.suspect_s), 0, 1e6, true, NULL, "4",
+    {"gossip.suspect_s", CONFIG_REAL, AT(config.gossip.suspect_s), 1e-3, 1e6, false, NULL, "4",
      "silence after which a peer is suspected"},
-    {"gossip.dead_s", CONFIG_REAL, AT(config.gossip.dead_s), 0, 1e6, true, NULL, "24",
+    {"gossip.dead_s", CONFIG_REAL, AT(config.gossip.dead_s), 1e-3, 1e6, false, NULL, "24",
      "silence after which a peer is taken for dead and leaves the graph; shorter notices a crash "
      "sooner and drops a peer on a stalled machine sooner"},
     {"gossip.start_wait_s", CONFIG_REAL, AT(config.gossip.start_wait_s), 0, 1e6, false, NULL, "120",
      "how long a peer that was never heard of is waited for; 0: for ever"},
-    {"gossip.announce_s", CONFIG_REAL, AT(config.gossip.announce_s), 0, 3600, true, NULL, "1",
+    {"gossip.announce_s", CONFIG_REAL, AT(config.gossip.announce_s), 1e-3, 3600, false, NULL, "1",
      "how often a peer says that it is there"},
     {"gossip.stop.distance", CONFIG_REAL, AT(config.gossip.stop.distance), 0, 100, false, NULL, "0",
      "training ends early, after the same round everywhere, when the certificate says that no peer "

@@ -1,8 +1,12 @@
 #include "node/run.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/cpu.h"
@@ -11,6 +15,7 @@
 #include "gossip/codec.h"
 #include "node/calibration.h"
 #include "node/interrupt.h"
+#include "node/whole.h"
 
 enum { SUMMARY_LIMIT = 1 << 20, MODEL_LIMIT = 1 << 30, TIMING_S = 1 };
 
@@ -31,6 +36,22 @@ char *node_run_name(const node_config_t *config, const char *wanted)
 char *node_run_path(const char *run, const char *peer, const char *file)
 {
     return peer ? xasprintf("%s/%s/%s", run, peer, file) : xasprintf("%s/%s", run, file);
+}
+
+err_t node_run_lock(int *lock, const char *run, const char *peer)
+{
+    err_t err = ERR_OK;
+    char *folder = xasprintf("%s/%s", run, peer);
+    *lock = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (*lock >= 0 && flock(*lock, LOCK_EX | LOCK_NB) && errno == EWOULDBLOCK)
+        FAIL(ERR_REFUSED, "%s: another process is this peer of this run: stop it first", folder);
+out:
+    if (err) {
+        close(*lock);
+        *lock = -1;
+    }
+    free(folder);
+    return err;
 }
 
 err_t node_run_refuse_old(const char *run)
@@ -357,7 +378,7 @@ err_t node_run_quantize(const char *run, node_setup_t *setup, FILE *out)
         .convert = quant_convert_defaults(),
         .int8_is_made = by_peers,
         .seconds = TIMING_S,
-        .threads = cpu_count(),
+        .threads = node_threads(0),
         .bytes_run = bytes_sent(run, config),
         .cost_per_mb = config->cost_per_mb,
         .interrupted = &node_interrupted,

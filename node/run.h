@@ -11,6 +11,11 @@ char *node_run_name(const node_config_t *config, const char *wanted);
 /* Makes the run folder and a folder for each peer, writes config.yaml. ERR_IO. */
 err_t node_run_create(const char *run, const node_config_t *config);
 
+/* Keeps other processes from being this peer in this run until *lock is closed, or its process
+ * ends. ERR_REFUSED when one is it already. Where the file system knows no locks nobody is kept
+ * out, and *lock may be -1. */
+err_t node_run_lock(int *lock, const char *run, const char *peer);
+
 /* ERR_REFUSED when the folder holds a run: a new one would write over it. */
 err_t node_run_refuse_old(const char *run);
 

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "data/batch.h"
 #include "node/identity.h"
+#include "node/interrupt.h"
 #include "node/table.h"
 
 static err_t take_classes(node_setup_t *setup, const char *const *names, size_t count)
@@ -187,6 +188,20 @@ void node_setup_free(node_setup_t *setup)
     *setup = (node_setup_t){0};
 }
 
+/* As the configuration wants them; a bad picture's message says how to go on without it. */
+static err_t load(data_set_t *set, size_t *skipped, const data_source_t *source,
+                  const uint32_t *indices, size_t count, const node_config_t *config)
+{
+    err_t err = data_source_load(set, skipped, source, indices, count, config->model.input,
+                                 config->data.on_bad_image, &node_interrupted);
+    if ((err == ERR_FORMAT || err == ERR_IO) && config->data.on_bad_image == DATA_BAD_STOP) {
+        char *message = xstrdup(err_message());
+        err_set(err, "%s, or leave such pictures out (data.on_bad_image: skip)", message);
+        free(message);
+    }
+    return err;
+}
+
 /* All of a source's pictures. */
 static err_t load_test_spec(node_setup_t *setup, const char *spec)
 {
@@ -200,8 +215,7 @@ static err_t load_test_spec(node_setup_t *setup, const char *spec)
     indices = xcalloc(count, sizeof *indices);
     for (size_t i = 0; i < count; i++)
         indices[i] = (uint32_t)i;
-    TRY(data_source_load(&setup->test, &skipped, source, indices, count, setup->config->model.input,
-                         setup->config->data.on_bad_image));
+    TRY(load(&setup->test, &skipped, source, indices, count, setup->config));
 out:
     free(indices);
     data_source_close(&source);
@@ -217,9 +231,8 @@ err_t node_setup_load_test(node_setup_t *setup)
     if (setup->config->data.test)
         TRY(load_test_spec(setup, setup->config->data.test));
     else if (setup->split.test.count)
-        TRY(data_source_load(&setup->test, &skipped, setup->source, setup->split.test.indices,
-                             setup->split.test.count, setup->config->model.input,
-                             setup->config->data.on_bad_image));
+        TRY(load(&setup->test, &skipped, setup->source, setup->split.test.indices,
+                 setup->split.test.count, setup->config));
     setup->test_loaded = true;
 out:
     if (err)
@@ -245,10 +258,9 @@ err_t node_data_load(node_data_t *data, const node_setup_t *setup, size_t peer)
     const data_source_t *source = own ? own : setup->source;
     const data_index_t *train_part = own ? &train : &setup->split.train[peer];
     const data_index_t *test_part = own ? &local_test : &setup->split.local_test[peer];
-    TRY(data_source_load(&data->train, &skipped_train, source, train_part->indices,
-                         train_part->count, config->model.input, config->data.on_bad_image));
-    TRY(data_source_load(&data->local_test, &skipped_test, source, test_part->indices,
-                         test_part->count, config->model.input, config->data.on_bad_image));
+    TRY(load(&data->train, &skipped_train, source, train_part->indices, train_part->count, config));
+    TRY(load(&data->local_test, &skipped_test, source, test_part->indices, test_part->count,
+             config));
     data->skipped = skipped_train + skipped_test;
     if (data->train.count < 2)
         FAIL(ERR_CONFIG, "%zu picture%s left to train on: a peer needs at least two",
@@ -301,8 +313,7 @@ err_t node_setup_load_calibration(data_set_t *set, char **what, const node_setup
     }
     for (size_t peer = 0; !own && peer < setup->split.peers; peer++)
         draw_calibration(&drawn, &setup->split.train[peer], peer, config);
-    TRY(data_source_load(set, &skipped, own ? own : setup->source, drawn.indices, drawn.count,
-                         config->model.input, config->data.on_bad_image));
+    TRY(load(set, &skipped, own ? own : setup->source, drawn.indices, drawn.count, config));
     *what = own ? xasprintf("what %s trains on", config->peers[0].name)
                 : xstrdup("what all peers train on");
 out:

@@ -70,7 +70,7 @@ static void on_crash(void *user)
     log_info("simulated_crash", "peer=%s ms=%lld", s->names[peer->index],
              (long long)gossip_sim_now_ms(s->sim));
     peer->down = true;
-    gossip_sim_crash(s->sim, peer->index, gossip_sim_now_ms(s->sim));
+    gossip_sim_crash_now(s->sim, peer->index);
     if (!s->study)
         simulation_peer_crash(s, peer->index);
 }

@@ -5,7 +5,10 @@
 #include <string.h>
 
 #include "base/cpu.h"
+#include "base/text.h"
 #include "data/batch.h"
+#include "nn/threads.h"
+#include "node/interrupt.h"
 
 /* Data that could not be opened with the model's classes: names a class that the model lacks. Hands
  * on the first message when that is not it. */
@@ -15,9 +18,11 @@ static err_t check_classes(const char *spec, const nn_model_meta_t *meta, const 
     data_source_t *source = NULL;
     char list[256] = "", *first = xstrdup(err_message());
     size_t n = 0;
-    for (size_t c = 0; meta->class_names && c < meta->arch.classes && n < sizeof list; c++)
-        n += (size_t)snprintf(list + n, sizeof list - n, "%s%s", c ? ", " : "",
-                              meta->class_names[c]);
+    for (size_t c = 0; meta->class_names && c < meta->arch.classes && n < sizeof list; c++) {
+        char *name = text_shown(meta->class_names[c]);
+        n += (size_t)snprintf(list + n, sizeof list - n, "%s%s", c ? ", " : "", name);
+        free(name);
+    }
     if (n >= sizeof list)
         memcpy(list + sizeof list - 5, " ...", 5);
     if (!meta->class_names || data_source_open(&source, spec, NULL, 0))
@@ -80,7 +85,8 @@ static err_t load_sorted(data_set_t *set, const data_source_t *source, uint32_t 
 {
     size_t skipped;
     qsort(indices, count, sizeof *indices, rising);
-    return data_source_load(set, &skipped, source, indices, count, meta->arch.input, DATA_BAD_STOP);
+    return data_source_load(set, &skipped, source, indices, count, meta->arch.input, DATA_BAD_STOP,
+                            &node_interrupted);
 }
 
 err_t node_load_whole(data_set_t *set, const char *spec, const nn_model_meta_t *meta,
@@ -179,5 +185,5 @@ out:
 
 int node_threads(int wanted)
 {
-    return wanted ? wanted : cpu_count();
+    return wanted ? wanted : cpu_count() < NN_THREADS_MAX ? cpu_count() : NN_THREADS_MAX;
 }

@@ -1,8 +1,10 @@
 /* Files that are whole or not there, and what is left after each failure. */
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -73,10 +75,33 @@ static void a_full_disk_leaves_the_old_file(void **state)
     char temporary[600], message[700];
     snprintf(temporary, sizeof temporary, "%s.tmp", path);
     assert_ok(file_write(path, "old", 3));
-    assert_int_equal(symlink("/dev/full", temporary), 0); /* every write says ENOSPC */
-    snprintf(message, sizeof message, "write %s: No space left on device", temporary);
-    assert_fails(file_write(path, "new", 3), ERR_IO, message);
+    struct rlimit before, one_byte;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    one_byte = before;
+    one_byte.rlim_cur = 1; /* as good as a full disk, with another word for it */
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &one_byte), 0);
+    err_t err = file_write(path, "new", 3);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    snprintf(message, sizeof message, "write %s: File too large", temporary);
+    assert_fails(err, ERR_IO, message);
     assert_old_file_alone(path);
+}
+
+/* What somebody put there under the temporary's name is removed, not followed or waited for. */
+static void a_temporary_of_others_is_not_written_to(void **state)
+{
+    (void)state;
+    const char *dir = test_dir(), *path = in(dir, "model"), *other = in(dir, "other");
+    const char *temporary = in(dir, "model.tmp");
+    assert_ok(file_write(other, "old", 3));
+    assert_int_equal(symlink("other", temporary), 0);
+    assert_ok(file_write(path, "new", 3));
+    assert_content(path, "new");
+    assert_content(other, "old");
+    assert_int_equal(mkfifo(temporary, 0600), 0);
+    assert_ok(file_write(path, "newer", 5));
+    assert_content(path, "newer");
 }
 
 static void a_folder_is_not_replaced(void **state)
@@ -211,6 +236,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(a_committed_file_replaces_the_old_one),
     cmocka_unit_test(an_abandoned_file_leaves_the_old_one),
     cmocka_unit_test(a_full_disk_leaves_the_old_file),
+    cmocka_unit_test(a_temporary_of_others_is_not_written_to),
     cmocka_unit_test(a_folder_is_not_replaced),
     cmocka_unit_test(what_is_no_regular_file_is_neither_replaced_nor_read),
     cmocka_unit_test(a_link_stays_and_its_file_is_replaced),

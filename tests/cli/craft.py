@@ -58,6 +58,11 @@ def model(path, damage="none"):
     last = fc3["data_offsets"][0]
     if damage == "nan":
         data[last:last + 4] = struct.pack("<f", float("nan"))
+    elif damage == "huge":
+        weights = header["fc3.weight"]["data_offsets"][0]
+        data[weights:weights + 4 * 128] = struct.pack("<f", 3e38) * 128
+    elif damage == "control":
+        metadata["class_names"] = json.dumps(["\x1b[2Ja", "b"])
     elif damage == "variance":
         at = header["bn2.running_var"]["data_offsets"][0]
         data[at:at + 4] = struct.pack("<f", -1.0)

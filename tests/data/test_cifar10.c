@@ -25,8 +25,8 @@ static void cifar10_gives_both_parts_in_order(void **state)
 
     data_set_t set;
     size_t skipped;
-    assert_ok(
-        data_source_load(&set, &skipped, source, (const uint32_t[]){71, 13}, 2, 32, DATA_BAD_STOP));
+    assert_ok(data_source_load(&set, &skipped, source, (const uint32_t[]){71, 13}, 2, 32,
+                               DATA_BAD_STOP, NULL));
     assert_int_equal(set.count, 2);
     assert_int_equal(skipped, 0);
     assert_int_equal(set.labels[0], 6);
@@ -55,8 +55,8 @@ static void cifar10_planes_become_pixels_row_by_row(void **state)
     data_source_t *source = open_ok(text("cifar10:%s:test", dir));
     data_set_t set;
     size_t skipped;
-    assert_ok(
-        data_source_load(&set, &skipped, source, (const uint32_t[]){0}, 1, 32, DATA_BAD_STOP));
+    assert_ok(data_source_load(&set, &skipped, source, (const uint32_t[]){0}, 1, 32, DATA_BAD_STOP,
+                               NULL));
     for (size_t p = 0; p < 1024; p++)
         for (size_t c = 0; c < 3; c++)
             assert_int_equal(set.pixels[3 * p + c], record[1 + 1024 * c + p]);
@@ -146,10 +146,10 @@ static void a_cifar10_file_that_shrinks_under_us_is_an_error(void **state)
     data_set_t set;
     size_t skipped;
     assert_fails(
-        data_source_load(&set, &skipped, source, (const uint32_t[]){2}, 1, 32, DATA_BAD_STOP),
+        data_source_load(&set, &skipped, source, (const uint32_t[]){2}, 1, 32, DATA_BAD_STOP, NULL),
         ERR_IO,
         text("read %s/test_batch.bin record 2: the file has become shorter: replace or "
-             "remove it, or leave such pictures out (data.on_bad_image: skip)",
+             "remove it",
              dir));
     data_source_close(&source);
 }

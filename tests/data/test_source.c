@@ -70,8 +70,8 @@ static void folders_are_read_in_bytewise_order(void **state)
 
     data_set_t set;
     size_t skipped;
-    assert_ok(
-        data_source_load(&set, &skipped, source, (const uint32_t[]){4, 0, 3}, 3, 8, DATA_BAD_STOP));
+    assert_ok(data_source_load(&set, &skipped, source, (const uint32_t[]){4, 0, 3}, 3, 8,
+                               DATA_BAD_STOP, NULL));
     assert_int_equal(set.height, 8);
     assert_int_equal(set.width, 8);
     assert_int_equal(set.class_count, 2);
@@ -143,23 +143,22 @@ static void a_broken_picture_stops_or_is_skipped(void **state)
     data_source_t *source = open_ok(text("folder:%s", dir));
     cut_file(path_in(dir, "a/k.png"), 40);
     remove(path_in(dir, "b/10.PNG"));
-    assert_fails(data_source_load(&set, &skipped, source, all, 5, 4, DATA_BAD_STOP), ERR_FORMAT,
-                 text("%s/a/k.png: damaged PNG: the file ends early: replace or remove it, or "
-                      "leave such pictures out (data.on_bad_image: skip)",
-                      dir));
+    assert_fails(data_source_load(&set, &skipped, source, all, 5, 4, DATA_BAD_STOP, NULL),
+                 ERR_FORMAT,
+                 text("%s/a/k.png: damaged PNG: the file ends early: replace or remove it", dir));
     assert_null(set.pixels);
-    assert_fails(data_source_load(&set, &skipped, source, all + 3, 1, 4, DATA_BAD_STOP), ERR_IO,
-                 text("open %s/b/10.PNG: No such file or directory: replace or remove it, or leave "
-                      "such pictures out (data.on_bad_image: skip)",
-                      dir));
-    assert_ok(data_source_load(&set, &skipped, source, all, 5, 4, DATA_BAD_SKIP));
+    assert_fails(data_source_load(&set, &skipped, source, all + 3, 1, 4, DATA_BAD_STOP, NULL),
+                 ERR_IO,
+                 text("open %s/b/10.PNG: No such file or directory: replace or remove it", dir));
+    assert_ok(data_source_load(&set, &skipped, source, all, 5, 4, DATA_BAD_SKIP, NULL));
     assert_int_equal(set.count, 3);
     assert_int_equal(skipped, 2);
     assert_int_equal(set.pixels[0], 1);
     assert_int_equal(set.pixels[2 * 4 * 4 * 3], 20);
     assert_int_equal(set.labels[2], 1);
     data_set_free(&set);
-    assert_fails(data_source_load(&set, &skipped, source, all + 1, 1, 4, DATA_BAD_SKIP), ERR_FORMAT,
+    assert_fails(data_source_load(&set, &skipped, source, all + 1, 1, 4, DATA_BAD_SKIP, NULL),
+                 ERR_FORMAT,
                  text("all 1 pictures are bad and were left out; the last: %s/a/k.png: damaged "
                       "PNG: the file ends early",
                       dir));
@@ -172,7 +171,12 @@ static void loading_nothing_gives_an_empty_set(void **state)
     data_source_t *source = open_ok("synthetic:1:10");
     data_set_t set;
     size_t skipped;
-    assert_ok(data_source_load(&set, &skipped, source, NULL, 0, 64, DATA_BAD_STOP));
+    assert_ok(data_source_load(&set, &skipped, source, NULL, 0, 64, DATA_BAD_STOP, NULL));
+    const volatile bool interrupted = true;
+    const uint32_t first = 0;
+    assert_fails(
+        data_source_load(&set, &skipped, source, &first, 1, 64, DATA_BAD_STOP, &interrupted),
+        ERR_REFUSED, "interrupted");
     assert_int_equal(set.count, 0);
     data_set_free(&set);
     data_source_close(&source);
@@ -195,9 +199,9 @@ static void synthetic_pictures_follow_from_seed_and_index(void **state)
     assert_name(source, 17, "synthetic[17]");
     for (int i = 0; i < 2500; i++)
         assert_int_equal(data_source_labels(source)[i], i % 10);
-    assert_ok(data_source_load(&a, &skipped, source, few, 3, 64, DATA_BAD_STOP));
-    assert_ok(data_source_load(&b, &skipped, source, one, 1, 64, DATA_BAD_STOP));
-    assert_ok(data_source_load(&c, &skipped, other, one, 1, 64, DATA_BAD_STOP));
+    assert_ok(data_source_load(&a, &skipped, source, few, 3, 64, DATA_BAD_STOP, NULL));
+    assert_ok(data_source_load(&b, &skipped, source, one, 1, 64, DATA_BAD_STOP, NULL));
+    assert_ok(data_source_load(&c, &skipped, other, one, 1, 64, DATA_BAD_STOP, NULL));
     assert_memory_equal(a.pixels + 2 * BYTES, b.pixels, BYTES);
     assert_memory_not_equal(a.pixels, b.pixels, BYTES); /* same class, another index */
     assert_memory_not_equal(b.pixels, c.pixels, BYTES); /* same index, another seed */
@@ -220,7 +224,7 @@ static void a_seeds_pictures_never_change(void **state)
     data_source_t *source = open_ok("synthetic:1");
     for (uint32_t i = 0; i < 20; i++)
         indices[i] = i;
-    assert_ok(data_source_load(&set, &skipped, source, indices, 20, 64, DATA_BAD_STOP));
+    assert_ok(data_source_load(&set, &skipped, source, indices, 20, 64, DATA_BAD_STOP, NULL));
     hash_t hash = hash_bytes(set.pixels, 20 * 64 * 64 * 3);
     hash_hex(hex, &hash);
     assert_string_equal(hex, "8ecbce237bf6a5baf4af6ec40c36b8f8be0d23ff1d60296f23ff57b722f4bb7f");
@@ -319,7 +323,7 @@ static void the_real_eurosat_is_read(void **state)
     assert_true(count >= 20000 && count <= 27000);
     for (size_t i = 0; n < 64; i += count / 64)
         indices[n++] = (uint32_t)i;
-    assert_ok(data_source_load(&set, &skipped, source, indices, n, 64, DATA_BAD_STOP));
+    assert_ok(data_source_load(&set, &skipped, source, indices, n, 64, DATA_BAD_STOP, NULL));
     assert_int_equal(set.count, 64);
     data_set_free(&set);
     data_source_close(&source);

@@ -275,7 +275,8 @@ static err_t load_pictures(float *x, size_t n, const nn_model_meta_t *meta, cons
         order[i] = (uint32_t)i;
         indices[i] = (uint32_t)(i * data_source_count(source) / n);
     }
-    TRY(data_source_load(&set, &skipped, source, indices, n, meta->arch.input, DATA_BAD_STOP));
+    TRY(data_source_load(&set, &skipped, source, indices, n, meta->arch.input, DATA_BAD_STOP,
+                         NULL));
     data_batch(x, labels, &set, order, n, &meta->normalisation, NULL, NULL);
 out:
     data_set_free(&set);

@@ -149,9 +149,9 @@ void models_landscapes(data_set_t *train, size_t trained, data_set_t *test, size
     for (size_t i = 0; i < all; i++)
         order[i] = (uint32_t)i;
     rng_shuffle_u32(&rng, order, all);
-    assert_ok(data_source_load(train, &skipped, source, order, trained, size, DATA_BAD_STOP));
-    assert_ok(
-        data_source_load(test, &skipped, source, order + trained, tested, size, DATA_BAD_STOP));
+    assert_ok(data_source_load(train, &skipped, source, order, trained, size, DATA_BAD_STOP, NULL));
+    assert_ok(data_source_load(test, &skipped, source, order + trained, tested, size, DATA_BAD_STOP,
+                               NULL));
     data_source_close(&source);
     free(order);
 }
