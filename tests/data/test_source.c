@@ -174,8 +174,9 @@ static void loading_nothing_gives_an_empty_set(void **state)
     assert_ok(data_source_load(&set, &skipped, source, NULL, 0, 64, DATA_BAD_STOP, NULL));
     const volatile bool interrupted = true;
     const uint32_t first = 0;
+    data_set_t cut;
     assert_fails(
-        data_source_load(&set, &skipped, source, &first, 1, 64, DATA_BAD_STOP, &interrupted),
+        data_source_load(&cut, &skipped, source, &first, 1, 64, DATA_BAD_STOP, &interrupted),
         ERR_REFUSED, "interrupted");
     assert_int_equal(set.count, 0);
     data_set_free(&set);
