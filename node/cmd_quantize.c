@@ -181,8 +181,6 @@ static err_t make_plan(plan_t *plan, const node_args_t *args)
     char *copy = xstrdup(args->positional[0]), *folder = xstrdup(dirname(copy));
     char *above = xasprintf("%s/..", folder);
     plan->out = args->out ? xstrdup(args->out) : out_beside(folder);
-    if (!*plan->out)
-        FAIL(ERR_USAGE, "--out: the name of the folder is empty");
     TRY(parse_precisions(plan, args->precisions ? args->precisions : "fp16,int8"));
     TRY(parse_int8(plan, args));
     TRY(parse_qat(plan, args));
